@@ -1,0 +1,133 @@
+"""What does the mount need from the rest of the house?
+
+`node` implements these over store and loop; the tests implement them in memory. All of it may be called
+from any thread. `View` never waits for the network or for the loop; `Changes` wait for the loop; a
+`Reader` may wait for the network. All raise the UserErrors of `sharefs.errors`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sharefs.records.ids import ItemId
+from sharefs.records.record import ContextEntry
+from sharefs.records.shown import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFolder:
+    """A space as a folder of the mount's root."""
+
+    ino: int
+    space: int
+    name: str
+    writable: bool
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a writer had seen of an item when it opened it: becomes the new version's context."""
+
+    item: ItemId
+    context: tuple[ContextEntry, ...]
+    stamp: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A file that a program wrote and closed, to be published whole."""
+
+    ino: int
+    space: int
+    folder: int
+    """The inode of the folder it is in."""
+    name: str
+    base: Base | None
+    """None for a new item."""
+    path: Path
+    """The file with its bytes; whoever publishes takes it over."""
+    mtime_ns: int
+    executable: bool
+
+
+class View(Protocol):
+    """What is in the spaces, from SQLite and memory."""
+
+    def spaces(self) -> list[SpaceFolder]: ...
+
+    def entry(self, ino: int) -> Shown | None: ...
+
+    def lookup(self, folder: int, name: str) -> Shown | None: ...
+
+    def children(self, folder: int) -> list[Shown]: ...
+
+    def base(self, entry: Shown) -> Base:
+        """What somebody who opens the entry now has seen of it."""
+        ...
+
+    def describe(self, entry: Shown) -> dict[str, str]:
+        """`state`, `contributor` and the like, as shown by getfattr under `user.sharefs.`."""
+        ...
+
+
+class Reader(Protocol):
+    """An open content; what is not here is fetched."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """As pread: fewer bytes only at the end. Waits for bytes to be fetched and verified.
+
+        Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Contents(Protocol):
+    """The bytes of files."""
+
+    def open(self, entry: Shown) -> Reader: ...
+
+    def copy(self, entry: Shown, target: int) -> None:
+        """Fill the file open as descriptor `target` with the entry's whole content, fetching it."""
+        ...
+
+    def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
+        """An empty file, open for reading and writing, that a restarted node would find and publish."""
+        ...
+
+    def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
+        """The draft was renamed, or took over an item: note it for a restarted node."""
+        ...
+
+    def free_bytes(self) -> tuple[int, int]:
+        """(room, free room) of the disk that holds the contents, in bytes."""
+        ...
+
+
+class Changes(Protocol):
+    """Edits, done and in the view when the call returns."""
+
+    def new_ino(self) -> int: ...
+
+    def make_folder(self, folder: int, name: str) -> Shown: ...
+
+    def make_symlink(self, folder: int, name: str, target: str) -> Shown: ...
+
+    def remove(self, ino: int) -> None:
+        """Unlink a file or link, or remove an empty folder (else FolderNotEmpty)."""
+        ...
+
+    def rename(self, ino: int, folder: int, name: str) -> None:
+        """Move within a space. A file moved onto a file becomes a version of it; see DESIGN, section 5."""
+        ...
+
+    def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None: ...
+
+    def publish(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
+        """Returns at once. `done` is called from the loop when the version is in the view under the
+        draft's inode, or with None when it can not be (the draft's file is then kept)."""
+        ...

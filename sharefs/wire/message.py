@@ -1,0 +1,51 @@
+"""Which bytes stand for a message?
+
+A byte for the version of the protocol, then the message in MessagePack. Depth, counts and sizes are
+bounded by the types of the messages, the whole by MESSAGE_SIZE_BYTES_MAX.
+"""
+
+import msgspec
+
+from sharefs.errors import RemoteProtocolError
+from sharefs.records.content import MANIFEST_SIZE_BYTES_MAX
+from sharefs.wire import session, sync, transfer
+
+PROTOCOL_VERSION = 1
+MESSAGE_SIZE_BYTES_MAX = MANIFEST_SIZE_BYTES_MAX + 64 * 1024
+
+SessionMessage = (
+    session.Hello
+    | session.Ping
+    | session.Pong
+    | session.Bye
+    | session.Redeem
+    | session.Redeemed
+    | session.Refused
+)
+SyncMessage = (
+    sync.Summary | sync.PullRoster | sync.RosterOperations | sync.Pull | sync.Page | sync.Push
+)
+TransferMessage = (
+    transfer.Ask | transfer.Offer | transfer.WantChunks | transfer.Chunk | transfer.Lack
+)
+Message = SessionMessage | SyncMessage | TransferMessage
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """The bytes of a message's first frame."""
+    return bytes([PROTOCOL_VERSION]) + _encoder.encode(message)
+
+
+def decode_message(data: bytes | memoryview) -> Message:
+    """Raises RemoteProtocolError for whatever is not a message of this version, within the limits."""
+    if len(data) > MESSAGE_SIZE_BYTES_MAX:
+        raise RemoteProtocolError(f"a message of {len(data)} bytes")
+    if len(data) < 2 or data[0] != PROTOCOL_VERSION:
+        raise RemoteProtocolError("a message of another protocol version")
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise RemoteProtocolError(f"not a message: {error}") from error

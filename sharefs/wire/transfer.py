@@ -1,0 +1,61 @@
+"""How do bytes travel? Questions and answers on the control sockets, chunks on the bulk sockets."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from sharefs.records.content import MANIFEST_SIZE_BYTES_MAX
+from sharefs.records.ids import ContentId, SpaceId
+
+INDEXES_MAX = 256
+SMALL_CONTENT_SIZE_BYTES_MAX = 64 * 1024
+"""A content up to this size travels with the answer to the first question."""
+
+ChunkIndex = Annotated[int, Meta(ge=0, le=2**31)]
+Bitmap = Annotated[bytes, Meta(max_length=128 * 1024)]
+"""A bit a chunk, the lowest bit of the first byte first; empty means every chunk."""
+
+
+class Ask(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=32):
+    """Do you hold this content?"""
+
+    space: SpaceId
+    content: ContentId
+    with_manifest: bool
+    with_data: bool
+    """Add the bytes themselves if the content is small."""
+
+
+class Offer(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=33):
+    """I hold it, or some of it, or (`holds` False) none. Manifest and data are empty if not sent."""
+
+    space: SpaceId
+    content: ContentId
+    holds: bool
+    bitmap: Bitmap
+    manifest: Annotated[bytes, Meta(max_length=MANIFEST_SIZE_BYTES_MAX)]
+    data: Annotated[bytes, Meta(max_length=SMALL_CONTENT_SIZE_BYTES_MAX)]
+
+
+class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=34):
+    """Send these chunks, in this order."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
+
+
+class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=35):
+    """A chunk; its bytes are the message's second frame."""
+
+    space: SpaceId
+    content: ContentId
+    index: ChunkIndex
+
+
+class Lack(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=36):
+    """I do not have these chunks (any more)."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
