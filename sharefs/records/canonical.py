@@ -1,7 +1,7 @@
 """Which bytes stand for a value?
 
-MessagePack arrays, smallest form of everything, no maps: one value has one encoding. What is hashed or
-signed is decoded only if it encodes again to the very same bytes.
+MessagePack arrays, smallest form of everything, no maps: one value has one encoding. What is
+hashed or signed is decoded only if it encodes again to the very same bytes.
 """
 
 from typing import TypeVar

@@ -1,8 +1,8 @@
 """What does a device sign?
 
-Up to 256 consecutive records of its own, as a list of their hashes: an Ed25519 check costs 0.14 ms, so
-records are not signed one by one. A record that has since been dominated travels as its hash alone, and
-the receiver can still check the commit.
+Up to 256 consecutive records of its own, as a list of their hashes: an Ed25519 check costs 0.14
+ms, so records are not signed one by one. A record that has since been dominated travels as its
+hash alone, and the receiver can still check the commit.
 """
 
 from typing import Annotated, Literal

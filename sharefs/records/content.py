@@ -1,7 +1,8 @@
 """Which chunks make up a file's bytes?
 
-FastCDC finds the cut points, so that an insert moves only the chunks around it. The average chunk grows
-with the file, and is bounded, so that a manifest stays small and a chunk fits a message.
+FastCDC finds the cut points, so that an insert moves only the chunks around it. The average
+chunk grows with the file, and is bounded, so that a manifest stays small and a chunk fits a
+message.
 """
 
 from itertools import accumulate
@@ -38,7 +39,8 @@ def chunk_sizes(size: int) -> ChunkSizes:
 
 
 class Manifest(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The list of a content's chunks, in order. Invariant: as many hashes (32 bytes each) as lengths."""
+    """The list of a content's chunks, in order. Invariant: as many hashes (32 bytes each) as
+    lengths."""
 
     version: Literal[1]
     hashes: Annotated[bytes, Meta(max_length=32 * MANIFEST_CHUNKS_MAX)]

@@ -24,7 +24,8 @@ class EntryType(IntEnum):
 
 
 class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The body of a record of kind `entry`. A tombstone keeps parent and name, so that it can come back."""
+    """The body of a record of kind `entry`. A tombstone keeps parent and name, so that it can come
+    back."""
 
     version: Literal[1]
     type: EntryType
@@ -64,7 +65,8 @@ def decode_entry(body: bytes) -> Entry:
 
 
 def check_name(name: str) -> None:
-    """Raises NameTooLong, NameNotText or NameNotPossible for a name that not every member can show."""
+    """Raises NameTooLong, NameNotText or NameNotPossible for a name that not every member can
+    show."""
     try:
         encoded = name.encode()
     except UnicodeEncodeError as error:

@@ -1,7 +1,7 @@
 """Who, what, and which version?
 
-Every identifier is a distinct type over bytes, with its length in the type, so that decoding checks it
-and mypy keeps them apart.
+Every identifier is a distinct type over bytes, with its length in the type, so that decoding
+checks it and mypy keeps them apart.
 """
 
 from typing import Annotated, NamedTuple, NewType

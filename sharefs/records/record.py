@@ -1,6 +1,7 @@
 """What is one signed version of an item, and which version has seen which?"""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from blake3 import blake3
@@ -26,7 +27,8 @@ ContextEntry = tuple[DeviceId, Incarnation, Count]
 
 
 class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """One version of an item. Invariant: `context` is sorted, one entry for a (device, incarnation)."""
+    """One version of an item. Invariant: `context` is sorted, one entry for a (device,
+    incarnation)."""
 
     version: Literal[1]
     item: ItemId
@@ -88,7 +90,7 @@ def decode_record(data: bytes) -> Record:
     """Raises RemoteProtocolError for anything but a well-formed record."""
     record = decode(data, Record, RECORD_SIZE_BYTES_MAX)
     keys = [(device, incarnation) for device, incarnation, _ in record.context]
-    if any(later <= earlier for earlier, later in zip(keys, keys[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(keys)):
         raise RemoteProtocolError("a record's context is not sorted")
     if sees(record.context, record.coordinate):
         raise RemoteProtocolError("a record claims to have seen itself")

@@ -1,7 +1,7 @@
 """Who is this person, and which of their devices speaks?
 
-A person is an Ed25519 key, a device an Ed25519 key and a Curve25519 key for the sockets; the person's
-certificate binds them. Private keys are made from bytes that the caller drew.
+A person is an Ed25519 key, a device an Ed25519 key and a Curve25519 key for the sockets; the
+person's certificate binds them. Private keys are made from bytes that the caller drew.
 """
 
 from dataclasses import dataclass

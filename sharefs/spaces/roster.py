@@ -1,10 +1,10 @@
 """Who is in a space, with which role and devices?
 
-Theory of operation. The roster is a set of signed operations, each naming the operations that it was
-made upon (`previous`, the heads its author knew). Folding the set in the order (depth, hash), which is a
-topological order, gives the same members on every replica, whatever arrived first. An operation that
-breaks a rule when its turn comes (author without the right, ticket used before, expired) is void, for
-everybody alike. One whose `previous` are not all here waits.
+Theory of operation. The roster is a set of signed operations, each naming the operations that
+it was made upon (`previous`, the heads its author knew). Folding the set in the order (depth,
+hash), which is a topological order, gives the same members on every replica, whatever arrived
+first. An operation that breaks a rule when its turn comes (author without the right, ticket
+used before, expired) is void, for everybody alike. One whose `previous` are not all here waits.
 """
 
 from collections.abc import Iterable
@@ -182,7 +182,8 @@ class Roster:
 def fold(space: SpaceId, operations: Iterable[bytes]) -> Roster:
     """The roster that a set of encoded operations makes.
 
-    Raises RemoteProtocolError for bytes that are no operation, and for an operation of another space.
+    Raises RemoteProtocolError for bytes that are no operation, and for an operation of another
+    space.
     """
     known = {hash_operation(data): decode_operation(data) for data in operations}
     if len(known) > OPERATIONS_MAX:
@@ -254,7 +255,8 @@ def _apply_admit(roster: Roster, admit: Admit, stamp: int) -> None:
 
 
 def check_proof(space: SpaceId, admit: Admit) -> None:
-    """Raises RemoteProtocolError unless the ticket's bearer asked to be admitted with this certificate."""
+    """Raises RemoteProtocolError unless the ticket's bearer asked to be admitted with this
+    certificate."""
     verify_certificate(admit.certificate)
     verify(admit.ticket_key, admit.proof, _proof_bytes(space, admit.certificate))
 

@@ -1,7 +1,7 @@
 """What does an invitation look like on paper?
 
-`sharefs1` and base64url of the canonical ticket and four bytes of its hash, so that a slip in copying is
-told from an old or foreign ticket. A `.sharefs` file holds the same text.
+`sharefs1` and base64url of the canonical ticket and four bytes of its hash, so that a slip in
+copying is told from an old or foreign ticket. A `.sharefs` file holds the same text.
 """
 
 import base64
@@ -73,7 +73,8 @@ def write_ticket(ticket: Ticket) -> str:
 
 
 def read_ticket(text: str) -> Ticket:
-    """Raises TicketNotValid, with what to do, for anything but an undamaged ticket of this version."""
+    """Raises TicketNotValid, with what to do, for anything but an undamaged ticket of this
+    version."""
     text = "".join(text.split())
     if not text.startswith(PREFIX):
         raise TicketNotValid(f"This is no sharefs ticket: one begins with {PREFIX}.")

@@ -40,7 +40,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes | memoryview) -> Message:
-    """Raises RemoteProtocolError for whatever is not a message of this version, within the limits."""
+    """Raises RemoteProtocolError for what is no message of this version, within the limits."""
     if len(data) > MESSAGE_SIZE_BYTES_MAX:
         raise RemoteProtocolError(f"a message of {len(data)} bytes")
     if len(data) < 2 or data[0] != PROTOCOL_VERSION:

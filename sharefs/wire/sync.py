@@ -20,7 +20,8 @@ FrontierEntries = Annotated[
 
 
 class Shipment(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A commit with those of its records that are not dominated, each with its place in the commit."""
+    """A commit with those of its records that are not dominated, each with its place in the
+    commit."""
 
     commit: Commit
     records: Annotated[
@@ -57,7 +58,8 @@ class RosterOperations(Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Pull(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=19):
-    """Send a page of what `frontier` lacks, from `cursor` on (0 at first; the sender's own number)."""
+    """Send a page of what `frontier` lacks, from `cursor` on (0 at first; the sender's own
+    number)."""
 
     space: SpaceId
     frontier: FrontierEntries
@@ -65,7 +67,8 @@ class Pull(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
 
 
 class Page(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=20):
-    """A part of a pass. The last one (`complete`) brings the sender's frontier, to merge as a whole."""
+    """A part of a pass. The last one (`complete`) brings the sender's frontier, to merge as a
+    whole."""
 
     space: SpaceId
     asked: Count

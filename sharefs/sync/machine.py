@@ -1,0 +1,347 @@
+"""Which records does a peer lack, and which do we?
+
+Theory of operation. Each side tells its `Summary` of a space (roster digest, frontier) when they
+meet, a moment after something arrived from elsewhere, and every SUMMARY_INTERVAL_SECONDS, which is
+also what makes up for lost messages. Who lacks something pulls: one pass at a time for a space,
+page by page from one peer, each page kept as it comes, the peer's frontier merged only at the end
+(I6). A pass that is cut off, or stalls, is dropped and begun anew, from any peer that is ahead.
+
+New commits are pushed to every peer at once. A pushed commit that is whole and the next of its
+author advances the author's frontier alone; one that leaves a gap shows that the peer is ahead.
+
+The serving side keeps no state: a `Pull` names the frontier and the cursor. Ignored: pages that
+were not asked for, spaces that we are not in. What a peer claims is checked when it is applied.
+"""
+
+from dataclasses import dataclass, field
+
+from sharefs.errors import RemoteProtocolError
+from sharefs.records.ids import DeviceId, Frontier, SpaceId
+from sharefs.sync.shipment import entries_of, frontier_of, is_beyond, is_whole
+from sharefs.wire.message import SyncMessage
+from sharefs.wire.sync import (
+    Page,
+    Pull,
+    PullRoster,
+    Push,
+    RosterOperations,
+    Shipment,
+    Summary,
+)
+
+SUMMARY_INTERVAL_SECONDS = 5.0
+SUMMARY_DELAY_SECONDS = 0.3
+PASS_STALLED_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A member's device is online; `spaces` are those it shares with us."""
+
+    peer: DeviceId
+    spaces: tuple[SpaceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    """A device is offline, or misbehaved."""
+
+    peer: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A member's device said this about a space it is in."""
+
+    peer: DeviceId
+    message: SyncMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """What is durably ours of a space, at first and whenever it changed."""
+
+    space: SpaceId
+    roster: bytes
+    frontier: Frontier
+    source: DeviceId | None
+    """Who sent what changed it; None if we did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commit of our own is durable."""
+
+    space: SpaceId
+    shipment: Shipment
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyFailed:
+    """What a peer sent could not be applied: its author is not in the roster yet, or it is false."""
+
+    peer: DeviceId
+    space: SpaceId
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time asked for by SetTimer has come."""
+
+
+Event = PeerUp | PeerDown | Received | Stands | Committed | ApplyFailed | TimerFired
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Tell a peer."""
+
+    peer: DeviceId
+    message: SyncMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SendPage:
+    """Read the page that a peer asked for, and send it."""
+
+    peer: DeviceId
+    pull: Pull
+
+
+@dataclass(frozen=True, slots=True)
+class SendRoster:
+    """Send all roster operations of a space."""
+
+    peer: DeviceId
+    space: SpaceId
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Verify and keep these, then merge `frontier`, as one: all of it or nothing."""
+
+    peer: DeviceId
+    space: SpaceId
+    shipments: tuple[Shipment, ...]
+    frontier: Frontier
+
+
+@dataclass(frozen=True, slots=True)
+class AddOperations:
+    """Add to a space's roster."""
+
+    peer: DeviceId
+    space: SpaceId
+    operations: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenewIncarnation:
+    """A peer holds records of this incarnation of ours that we do not know: begin a new one (I3)."""
+
+    space: SpaceId
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire at this time, instead of any time set before."""
+
+    at: float
+
+
+Effect = Send | SendPage | SendRoster | Apply | AddOperations | RenewIncarnation | SetTimer
+
+
+@dataclass(slots=True)
+class _Pass:
+    peer: DeviceId
+    frontier: Frontier
+    cursor: int
+    progressed: float
+
+
+@dataclass(slots=True)
+class _Space:
+    roster: bytes
+    frontier: Frontier
+    peers: dict[DeviceId, Frontier] = field(default_factory=dict)
+    """What each peer that is online was last known to have."""
+    running: _Pass | None = None
+    summary_due: float | None = None
+    source: DeviceId | None = None
+
+
+class Sync:
+    """The machine for all spaces of a node. `me` is our device."""
+
+    def __init__(self, me: DeviceId) -> None:
+        self._me = me
+        self._spaces: dict[SpaceId, _Space] = {}
+        self._next_round: float | None = None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take in what happened; do what is returned, in order."""
+        match event:
+            case Stands():
+                effects = self._stands(event, now)
+            case PeerUp():
+                effects = self._peer_up(event)
+            case PeerDown():
+                effects = self._peer_down(event, now)
+            case Received():
+                effects = self._received(event.peer, event.message, now)
+            case Committed():
+                effects = self._committed(event)
+            case ApplyFailed():
+                effects = self._apply_failed(event)
+            case TimerFired():
+                effects = self._timer_fired(now)
+        return [*effects, *self._timer(now)]
+
+    def _stands(self, event: Stands, now: float) -> list[Effect]:
+        space = self._spaces.setdefault(event.space, _Space(event.roster, {}))
+        grown = is_beyond(event.frontier, space.frontier) or event.roster != space.roster
+        space.roster, space.frontier = event.roster, dict(event.frontier)
+        if grown and event.source is not None:
+            space.summary_due = now + SUMMARY_DELAY_SECONDS
+            space.source = event.source
+        return self._pull_if_behind(event.space, now)
+
+    def _peer_up(self, event: PeerUp) -> list[Effect]:
+        effects: list[Effect] = []
+        for id in event.spaces:
+            if id in self._spaces:
+                self._spaces[id].peers.setdefault(event.peer, {})
+                effects.append(self._summary(event.peer, id))
+        return effects
+
+    def _peer_down(self, event: PeerDown, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        for id, space in self._spaces.items():
+            space.peers.pop(event.peer, None)
+            if space.running is not None and space.running.peer == event.peer:
+                space.running = None
+                effects += self._pull_if_behind(id, now)
+        return effects
+
+    def _received(self, peer: DeviceId, message: SyncMessage, now: float) -> list[Effect]:
+        space = self._spaces.get(message.space)
+        if space is None:
+            return []
+        match message:
+            case Summary():
+                return self._summary_received(peer, space, message, now)
+            case PullRoster():
+                return [SendRoster(peer, message.space)]
+            case RosterOperations():
+                return [AddOperations(peer, message.space, message.operations)]
+            case Pull():
+                return [SendPage(peer, message)]
+            case Page():
+                return self._page_received(peer, space, message, now)
+            case Push():
+                return self._push_received(peer, space, message, now)
+
+    def _summary_received(
+        self, peer: DeviceId, space: _Space, message: Summary, now: float
+    ) -> list[Effect]:
+        frontier = frontier_of(message.frontier)
+        effects: list[Effect] = []
+        if any(
+            device == self._me and sequence > space.frontier.get((device, incarnation), 0)
+            for (device, incarnation), sequence in frontier.items()
+        ):
+            effects.append(RenewIncarnation(message.space))
+        if peer in space.peers:
+            space.peers[peer] = frontier
+        if message.roster != space.roster:
+            effects.append(Send(peer, PullRoster(message.space)))
+        return effects + self._pull_if_behind(message.space, now)
+
+    def _pull_if_behind(self, id: SpaceId, now: float) -> list[Effect]:
+        space = self._spaces[id]
+        if space.running is not None:
+            return []
+        ahead = [p for p, frontier in space.peers.items() if is_beyond(frontier, space.frontier)]
+        if not ahead:
+            return []
+        space.running = _Pass(ahead[0], dict(space.frontier), 0, now)
+        return [Send(ahead[0], Pull(id, entries_of(space.frontier), 0))]
+
+    def _page_received(self, peer: DeviceId, space: _Space, page: Page, now: float) -> list[Effect]:
+        running = space.running
+        if running is None or running.peer != peer or running.cursor != page.asked:
+            return []
+        if not page.complete and page.cursor <= page.asked:
+            raise RemoteProtocolError("a page that leads nowhere")
+        running.cursor, running.progressed = page.cursor, now
+        merged = frontier_of(page.frontier) if page.complete else {}
+        apply = Apply(peer, page.space, page.shipments, merged)
+        if not page.complete:
+            pull = Pull(page.space, entries_of(running.frontier), page.cursor)
+            return [apply, Send(peer, pull)]
+        space.running = None
+        if peer in space.peers:
+            space.peers[peer] = merged
+        return [apply]
+
+    def _push_received(self, peer: DeviceId, space: _Space, push: Push, now: float) -> list[Effect]:
+        commit = push.shipment.commit
+        key = (commit.device, commit.incarnation)
+        ours = space.frontier.get(key, 0)
+        known = space.peers.get(peer)
+        if known is not None:
+            known[key] = max(known.get(key, 0), commit.last)
+        if commit.last <= ours:
+            return []
+        if commit.first <= ours + 1 and is_whole(push.shipment):
+            return [Apply(peer, push.space, (push.shipment,), {key: commit.last})]
+        return self._pull_if_behind(push.space, now)
+
+    def _committed(self, event: Committed) -> list[Effect]:
+        peers = self._spaces[event.space].peers
+        return [Send(peer, Push(event.space, event.shipment)) for peer in peers]
+
+    def _apply_failed(self, event: ApplyFailed) -> list[Effect]:
+        space = self._spaces[event.space]
+        if space.running is not None and space.running.peer == event.peer:
+            space.running = None
+        if event.peer in space.peers:
+            space.peers[event.peer] = {}
+        return [Send(event.peer, PullRoster(event.space))]
+
+    def _summary(self, peer: DeviceId, id: SpaceId) -> Effect:
+        space = self._spaces[id]
+        return Send(peer, Summary(id, space.roster, entries_of(space.frontier)))
+
+    def _timer_fired(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        every = self._next_round is not None and now >= self._next_round
+        if every:
+            self._next_round = None
+        for id, space in self._spaces.items():
+            stalled = space.running
+            if stalled is not None and now >= stalled.progressed + PASS_STALLED_SECONDS:
+                space.running = None
+                if stalled.peer in space.peers:
+                    space.peers[stalled.peer] = {}
+                effects += self._pull_if_behind(id, now)
+            due = space.summary_due is not None and now >= space.summary_due
+            if not every and not due:
+                continue
+            space.summary_due = None
+            effects += [
+                self._summary(peer, id) for peer in space.peers if every or peer != space.source
+            ]
+        return effects
+
+    def _timer(self, now: float) -> list[Effect]:
+        if self._next_round is None:
+            self._next_round = now + SUMMARY_INTERVAL_SECONDS
+        times = [self._next_round]
+        for space in self._spaces.values():
+            if space.summary_due is not None:
+                times.append(space.summary_due)
+            if space.running is not None:
+                times.append(space.running.progressed + PASS_STALLED_SECONDS)
+        return [SetTimer(min(times))]

@@ -1,0 +1,150 @@
+"""Which versions does an edit make?
+
+Each function turns what a person did into `Change`s, which the node signs in order. A version's
+context is what its writer had seen: the head it was made from, never a conflict's losers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from sharefs.records.entry import Entry, EntryType, check_name, encode_entry
+from sharefs.records.ids import ContentId, ItemId
+from sharefs.records.record import ContextEntry, Record, context_of
+from sharefs.records.shown import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A version to be: of which item, after which versions, and what it says."""
+
+    item: ItemId
+    context: tuple[ContextEntry, ...]
+    after: int
+    """The greatest stamp among the versions superseded, -1 for a new item."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """What a file holds."""
+
+    size: int
+    content: ContentId | None
+    mtime_ns: int
+    executable: bool
+
+
+def make_folder(item: ItemId, parent: ItemId, name: str, now_ms: int) -> Change:
+    """Raises the errors of `check_name`."""
+    return _make(item, EntryType.FOLDER, parent, name, now_ms, "")
+
+
+def make_symlink(item: ItemId, parent: ItemId, name: str, target: str, now_ms: int) -> Change:
+    """Raises the errors of `check_name`."""
+    return _make(item, EntryType.SYMLINK, parent, name, now_ms, target)
+
+
+def _make(
+    item: ItemId, type: EntryType, parent: ItemId, name: str, now_ms: int, target: str
+) -> Change:
+    check_name(name)
+    entry = Entry(1, type, False, parent, name, now_ms, now_ms * 1_000_000, False, 0, None, target)
+    return Change(item, (), -1, encode_entry(entry))
+
+
+def make_file(item: ItemId, parent: ItemId, name: str, held: Bytes, now_ms: int) -> Change:
+    """Raises the errors of `check_name`."""
+    return write_file(item, (), -1, now_ms, parent, name, held)
+
+
+def write_file(
+    item: ItemId,
+    context: tuple[ContextEntry, ...],
+    after: int,
+    created: int,
+    parent: ItemId,
+    name: str,
+    held: Bytes,
+) -> Change:
+    """A new version of a file, by a writer that had seen `context`."""
+    check_name(name)
+    entry = Entry(
+        1,
+        EntryType.FILE,
+        False,
+        parent,
+        name,
+        created,
+        held.mtime_ns,
+        held.executable,
+        held.size,
+        held.content,
+        "",
+    )
+    return Change(item, context, after, encode_entry(entry))
+
+
+def move(row: Shown, seen: Iterable[Record], parent: ItemId, name: str) -> Change:
+    """Another folder or name. Raises the errors of `check_name`."""
+    check_name(name)
+    return _change(row, seen, parent=parent, name=name)
+
+
+def remove(row: Shown, seen: Iterable[Record]) -> Change:
+    """A tombstone, which keeps folder and name so that the entry could come back."""
+    return _change(row, seen, deleted=True, size=0, content=None)
+
+
+def touch(
+    row: Shown, seen: Iterable[Record], mtime_ns: int | None, executable: bool | None
+) -> Change:
+    """Another modification time or execute bit; None leaves it."""
+    return _change(
+        row,
+        seen,
+        mtime_ns=row.mtime_ns if mtime_ns is None else mtime_ns,
+        executable=row.executable if executable is None else executable,
+    )
+
+
+def replace_bytes(row: Shown, seen: Iterable[Record], held: Bytes) -> Change:
+    """A file was moved over this one: its next version."""
+    return _change(
+        row,
+        seen,
+        mtime_ns=held.mtime_ns,
+        executable=held.executable,
+        size=held.size,
+        content=held.content,
+    )
+
+
+def keep(row: Shown, seen: Iterable[Record]) -> Change:
+    """The same again, having seen more: how a conflict's loser is let go."""
+    return _change(row, seen)
+
+
+def _change(row: Shown, seen: Iterable[Record], **fields: object) -> Change:
+    records = list(seen)
+    entry = msgspec.structs.replace(entry_of(row), **fields)
+    after = max(record.stamp for record in records)
+    return Change(row.item, context_of(records), after, encode_entry(entry))
+
+
+def entry_of(row: Shown) -> Entry:
+    """What the version behind a row says."""
+    return Entry(
+        1,
+        row.type,
+        row.deleted,
+        row.parent,
+        row.name,
+        row.created,
+        row.mtime_ns,
+        row.executable,
+        row.size,
+        row.content,
+        row.target,
+    )
