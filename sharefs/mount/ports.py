@@ -64,6 +64,10 @@ class View(Protocol):
 
     def children(self, folder: int) -> list[Shown]: ...
 
+    def folder(self, entry: Shown) -> int:
+        """The inode of the folder that the entry is listed in."""
+        ...
+
     def base(self, entry: Shown) -> Base:
         """What somebody who opens the entry now has seen of it."""
         ...
