@@ -121,6 +121,12 @@ class NodeAlreadyRunning(UserError):
     """One home has one node."""
 
 
+class NodeFailed(UserError):
+    """The node met what it did not expect, or does not answer in time: its log says more."""
+
+    exit_code = 70
+
+
 class HomeNotUsable(UserError):
     """The home can not be created, read or written."""
 

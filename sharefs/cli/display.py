@@ -1,0 +1,102 @@
+"""How does it look on a terminal, and how in a pipe?
+
+On a terminal: tables, colours and progress bars. In a pipe: a line for each row, in columns of
+spaces, whole, with no colour. Names come from other members, so whatever could steer a terminal is
+escaped.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+PLAIN_GAP = "  "
+
+
+def say(text: str) -> None:
+    """A line of the result."""
+    print(printable(text))
+
+
+def complain(text: str) -> None:
+    """A sentence for the person, beside the result."""
+    print(printable(text), file=sys.stderr)
+
+
+def say_json(value: object) -> None:
+    """A report, for programs."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def on_terminal() -> bool:
+    """Whether a person reads the result as it comes."""
+    return sys.stdout.isatty()
+
+
+def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of the result."""
+    # A name may hold a line's end, and a row must not.
+    rows = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
+    if not on_terminal():
+        print("\n".join(plain_lines([[heading.upper() for heading in headings], *rows])))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        # As Text, since a name may look like rich's markup.
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def plain_lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns of equal width, nothing cut."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [
+        PLAIN_GAP.join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """The text, with what a terminal would obey, or can not show, escaped. Line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
+    )
+
+
+def size(count: float) -> str:
+    """Bytes, for people."""
+    return decimal(int(count))
+
+
+def rate(bytes_per_second: float) -> str:
+    """Speed, for people."""
+    return f"{size(bytes_per_second)}/s"
+
+
+def ago(moment: float | None) -> str:
+    """When, for people, seen from now. `moment` is seconds since 1970."""
+    if moment is None:
+        return "never"
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(seconds // length)
+        if count:
+            return f"{plural(count, unit)} ago"
+    return "just now"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

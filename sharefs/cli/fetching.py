@@ -1,0 +1,67 @@
+"""How is a fetch shown while it runs?
+
+On a terminal by a bar, else by one line when it has ended.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from sharefs.cli import display
+from sharefs.errors import NodeFailed
+from sharefs.node.reports import FetchProgress
+from sharefs.web.client import Client
+
+
+def fetch_and_show(client: Client, paths: list[str]) -> list[tuple[str, str]]:
+    """Fetch, show how it goes, and return the failures. Ctrl-C ends the fetch."""
+    with client.fetch(paths) as steps:
+        last = _show_bar(steps) if display.on_terminal() else _last(steps)
+    for path, sentence in last.failures:
+        display.complain(f"{path}: {sentence}")
+    display.say(_summary(last))
+    return last.failures
+
+
+def _summary(last: FetchProgress) -> str:
+    failed = f", {len(last.failures)} failed" if last.failures else ""
+    files = display.plural(last.files, "file")
+    return f"Fetched {last.files_done} of {files}, {display.size(last.bytes_done)}{failed}."
+
+
+def _last(steps: Iterator[FetchProgress]) -> FetchProgress:
+    for step in steps:
+        if step.finished:
+            return step
+    raise NodeFailed("The node ended the fetch without a word: its log may say why.")
+
+
+def _show_bar(steps: Iterator[FetchProgress]) -> FetchProgress:
+    bar = Progress(
+        TextColumn("{task.fields[files]}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=sys.stdout),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("fetch", total=None, files="")
+
+        def shown() -> Iterator[FetchProgress]:
+            for step in steps:
+                files = f"{step.files_done} of {display.plural(step.files, 'file')}"
+                bar.update(task, completed=step.bytes_done, total=step.bytes, files=files)
+                yield step
+
+        return _last(shown())

@@ -1,0 +1,179 @@
+"""How does a node look to those above it? In memory, for their tests.
+
+It follows the node's promises (one name is one space, a ticket works once, nobody frees a last
+copy) and does what `fails_with` says where a test wants a failure.
+"""
+
+import threading
+from dataclasses import dataclass, field
+
+from sharefs.errors import LastCopy, NoSuchSpace, TicketNotValid
+from sharefs.node.reports import (
+    FetchProgress,
+    FreeReport,
+    MemberReport,
+    SpaceReport,
+    StatusReport,
+    TransferReport,
+    TransferSource,
+)
+
+FILE_SIZE_BYTES = 1_000_000
+
+
+@dataclass
+class FakeFetchJob:
+    """A fetch that is one file further each time it is asked, or never ends when `endless`."""
+
+    files: int
+    endless: bool
+    failures: list[tuple[str, str]]
+    done: int = 0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def progress(self) -> FetchProgress:
+        if not self.endless:
+            self.done = min(self.files, self.done + 1)
+        return FetchProgress(
+            self.files,
+            self.done,
+            self.files * FILE_SIZE_BYTES,
+            self.done * FILE_SIZE_BYTES,
+            2.5e6,
+            self.done == self.files,
+            self.failures,
+        )
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+@dataclass
+class FakeNode:
+    """A node without files, peers or a mount."""
+
+    mount: str = "/home/anna/My Shared Spaces"
+    pid: int = 4711
+    fails_with: Exception | None = None
+    """Raised by every method but `stop`."""
+    endless_fetches: bool = False
+    names: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
+    jobs: list[FakeFetchJob] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    fetch_failures: list[tuple[str, str]] = field(default_factory=list)
+    last_copies: set[str] = field(default_factory=set)
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    """The arguments of each invitation, fetch and free."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        self._fail()
+
+    def wait(self) -> None:
+        self.stopped.wait()
+
+    def close(self) -> None:
+        self.stopped.set()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def status(self) -> StatusReport:
+        self._fail()
+        return StatusReport(
+            version="0.1.0",
+            person="Anna",
+            device="laptop",
+            home="/home/anna/.sharefs",
+            mount=self.mount,
+            listening="127.0.0.1:4000",
+            pid=self.pid,
+            spaces=self.spaces(),
+            peers_online=1,
+            transfers=1,
+            notices=self.notices,
+        )
+
+    def create_space(self, name: str) -> SpaceReport:
+        self._fail()
+        self.names.append(name)
+        return self.spaces()[-1]
+
+    def invite(self, space: str, role: str, expires_s: float) -> str:
+        self._fail()
+        self._check_space(space)
+        self.asked.append((space, role, str(expires_s)))
+        self.tickets.append(f"sharefs1ticket{len(self.tickets)}")
+        return self.tickets[-1]
+
+    def join(self, text: str) -> SpaceReport:
+        self._fail()
+        if text not in self.tickets:
+            raise TicketNotValid("The ticket was used before: ask for a new one.")
+        self.tickets.remove(text)
+        self.names.append(f"Joined by {text}")
+        return self.spaces()[-1]
+
+    def spaces(self) -> list[SpaceReport]:
+        self._fail()
+        return [
+            SpaceReport(
+                id=f"{number:064x}",
+                name=name,
+                role="owner",
+                members=2,
+                online=1,
+                entries=12,
+                bytes=3 * FILE_SIZE_BYTES,
+                local_bytes=FILE_SIZE_BYTES,
+                path=f"{self.mount}/{name}",
+            )
+            for number, name in enumerate(self.names)
+        ]
+
+    def members(self, space: str) -> list[MemberReport]:
+        self._fail()
+        self._check_space(space)
+        return [
+            MemberReport("Anna", "owner", True, True, None, "00" * 16),
+            MemberReport("Bob", "reader", False, False, 1_700_000_000.0, "01" * 16),
+        ]
+
+    def transfers(self) -> list[TransferReport]:
+        self._fail()
+        sources = [TransferSource("Bob", 600_000, 1e6), TransferSource("Carol", 150_000, 5e5)]
+        return [
+            TransferReport(
+                path=f"{self.mount}/Family/film.mkv",
+                direction="in",
+                size=FILE_SIZE_BYTES,
+                done=750_000,
+                bytes_per_second=1.5e6,
+                sources=sources,
+                state="fetching",
+            )
+        ]
+
+    def fetch(self, paths: list[str]) -> FakeFetchJob:
+        self._fail()
+        self.asked.append(tuple(paths))
+        job = FakeFetchJob(len(paths), self.endless_fetches, self.fetch_failures)
+        self.jobs.append(job)
+        return job
+
+    def free(self, paths: list[str]) -> FreeReport:
+        self._fail()
+        self.asked.append(tuple(paths))
+        freed = [path for path in paths if path not in self.last_copies]
+        sentence = str(LastCopy("Nobody else is known to have all of it."))
+        refused = [(path, sentence) for path in paths if path in self.last_copies]
+        return FreeReport(len(freed), len(freed) * FILE_SIZE_BYTES, refused)
+
+    def _check_space(self, name: str) -> None:
+        if name not in self.names:
+            raise NoSuchSpace(f"There is no space called {name} here: `sharefs spaces` lists them.")
+
+    def _fail(self) -> None:
+        if self.fails_with is not None:
+            raise self.fails_with

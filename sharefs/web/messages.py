@@ -1,0 +1,59 @@
+"""What do clients send, and what do they get beside the node's reports?"""
+
+from msgspec import Struct
+
+from sharefs.errors import NodeFailed, UserError
+from sharefs.node.reports import FetchProgress
+
+
+class NewSpace(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/spaces."""
+
+    name: str
+
+
+class Invitation(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/tickets."""
+
+    space: str
+    role: str
+    expires_s: float
+
+
+class TicketText(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/memberships, and the answer to POST /v1/tickets."""
+
+    ticket: str
+
+
+class Paths(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/fetch and /v1/free: absolute paths inside the mount."""
+
+    paths: list[str]
+
+
+class Failure(Struct, frozen=True):
+    """A UserError on its way to whoever asked."""
+
+    error: str
+    """The name of its class in `sharefs.errors`."""
+    sentence: str
+    exit_code: int
+
+
+class FetchLine(Struct, frozen=True, omit_defaults=True):
+    """One line of the stream that answers POST /v1/fetch: one of the two."""
+
+    progress: FetchProgress | None = None
+    failure: Failure | None = None
+
+
+def failure_of(error: UserError) -> Failure:
+    """What a client is told of an error."""
+    return Failure(type(error).__name__, str(error), error.exit_code)
+
+
+def error_of(failure: Failure) -> UserError:
+    """The error that a failure tells of, of the same class where this version knows it."""
+    known = {kind.__name__: kind for kind in UserError.__subclasses__()}
+    return known.get(failure.error, NodeFailed)(failure.sentence)
