@@ -1,0 +1,317 @@
+"""What does this node hold of each space: operations, commits, heads, how far?
+
+All of it on the writing connection, in the loop. Only the rows of the view are elsewhere, in
+`shelf`. What is read here was checked before it was kept, so it is not checked again.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from sharefs.errors import DatabaseDamaged
+from sharefs.records.commit import Commit
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import (
+    ROOT,
+    Coordinate,
+    DeviceId,
+    Frontier,
+    Incarnation,
+    ItemId,
+    OperationHash,
+    SpaceId,
+)
+from sharefs.records.record import ContextEntry, Record
+from sharefs.records.shown import Shown
+from sharefs.spaces.ticket import ADDRESSES_MAX, Address
+from sharefs.store.database import Store
+from sharefs.store.rows import SAVE_ROW, values_of
+
+INCARNATION_SIZE_BYTES = 8
+_NOWHERE = ItemId(b"")
+
+_decode_record = msgspec.msgpack.Decoder(Record).decode
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceRow:
+    """A space that this device is in."""
+
+    number: int
+    id: SpaceId
+    name: str
+    incarnation: Incarnation
+    next_sequence: int
+
+
+class Ledger:
+    """The records side of the database. Invariant: it is used where `store.connection` may be."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._connection = store.connection
+
+    # --- spaces and rosters ---------------------------------------------------------------------
+
+    def spaces(self) -> list[SpaceRow]:
+        """In the order in which they were added."""
+        rows = self._connection.execute(
+            "SELECT number, id, name, incarnation, next_sequence FROM space ORDER BY number"
+        )
+        return [SpaceRow(*row) for row in rows]
+
+    def add_space(self, id: SpaceId, name: str) -> int:
+        """Its number. The space gets a fresh incarnation, and a row in the view for its top."""
+        incarnation = secrets.token_bytes(INCARNATION_SIZE_BYTES)
+        (number,) = self._connection.execute(
+            "INSERT INTO space (id, name, incarnation, next_sequence) VALUES (?, ?, ?, 1)"
+            " RETURNING number",
+            (id, name, incarnation),
+        ).fetchone()
+        top = _top_folder(self._store.new_ino(), number)
+        self._connection.execute(SAVE_ROW, values_of(top))
+        self._store.touched.add((number, _NOWHERE))
+        return int(number)
+
+    def rename_space(self, number: int, name: str) -> None:
+        """The name shown in the mount; no other space may have it."""
+        self._connection.execute("UPDATE space SET name = ? WHERE number = ?", (name, number))
+
+    def set_incarnation(self, number: int, incarnation: Incarnation) -> None:
+        """Begin to count anew (I3)."""
+        self._connection.execute(
+            "UPDATE space SET incarnation = ?, next_sequence = 1 WHERE number = ?",
+            (incarnation, number),
+        )
+
+    def take_sequences(self, number: int, count: int) -> int:
+        """The first of `count` sequences that nobody else will get (I2)."""
+        (following,) = self._connection.execute(
+            "UPDATE space SET next_sequence = next_sequence + ? WHERE number = ?"
+            " RETURNING next_sequence",
+            (count, number),
+        ).fetchone()
+        return int(following) - count
+
+    def operations(self, number: int) -> list[bytes]:
+        """The roster's operations, as they arrived."""
+        return self._column(
+            "SELECT data FROM roster_operation WHERE space = ? ORDER BY number", (number,)
+        )
+
+    def add_operation(self, number: int, hash: OperationHash, data: bytes) -> bool:
+        """Whether it was new."""
+        cursor = self._connection.execute(
+            "INSERT OR IGNORE INTO roster_operation (space, hash, data) VALUES (?, ?, ?)",
+            (number, hash, data),
+        )
+        return cursor.rowcount == 1
+
+    # --- frontier and commits -------------------------------------------------------------------
+
+    def frontier(self, number: int) -> Frontier:
+        """What this replica holds (I6)."""
+        rows = self._connection.execute(
+            "SELECT device, incarnation, sequence FROM frontier WHERE space = ? AND sequence > 0",
+            (number,),
+        )
+        return {(device, incarnation): sequence for device, incarnation, sequence in rows}
+
+    def advance(
+        self, number: int, device: DeviceId, incarnation: Incarnation, sequence: int
+    ) -> None:
+        """Raise one entry of the frontier; it never falls."""
+        self.merge_frontier(number, [(device, incarnation, sequence)])
+
+    def merge_frontier(self, number: int, entries: Iterable[ContextEntry]) -> None:
+        """Raise the frontier to at least these."""
+        self._connection.executemany(
+            "INSERT INTO frontier VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET sequence = max(sequence, excluded.sequence)",
+            [(number, *entry) for entry in entries],
+        )
+
+    def add_commit(self, number: int, commit: Commit, data: bytes) -> None:
+        """Keep a commit, unless one stands at its coordinate already."""
+        cursor = self._connection.execute(
+            'INSERT OR IGNORE INTO "commit" (space, device, incarnation, first, last, data)'
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (number, commit.device, commit.incarnation, commit.first, commit.last, data),
+        )
+        if cursor.rowcount == 1:
+            self.merge_frontier(number, [(commit.device, commit.incarnation, 0)])
+
+    def commits_beyond(
+        self, number: int, frontier: Frontier, cursor: int, limit: int
+    ) -> list[tuple[int, bytes]]:
+        """Commits with a record that `frontier` lacks, and numbers above `cursor`, by number.
+
+        The cost grows with what is beyond, not with what there is.
+        """
+        authors = self._connection.execute(
+            "SELECT device, incarnation FROM frontier WHERE space = ?", (number,)
+        ).fetchall()
+        found: list[int] = []
+        for device, incarnation in authors:
+            covered = frontier.get((device, incarnation), 0)
+            found += self._numbers_beyond(number, device, incarnation, covered, cursor, limit)
+        return [
+            (row, self._column('SELECT data FROM "commit" WHERE number = ?', (row,))[0])
+            for row in sorted(found)[:limit]
+        ]
+
+    def _numbers_beyond(
+        self, space: int, device: bytes, incarnation: bytes, covered: int, cursor: int, limit: int
+    ) -> list[int]:
+        author = (space, device, incarnation)
+        of_author = 'FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
+        (newest,) = self._column(f"SELECT max(last) {of_author}", author)
+        if newest is None or newest <= covered:
+            return []
+        if cursor == 0:
+            # At the start of a pass, step over what a peer that was here before has long had.
+            beyond = (
+                'SELECT min(number) FROM "commit" INDEXED BY commit_by_last'
+                " WHERE space = ? AND device = ? AND incarnation = ? AND last > ?"
+            )
+            (first,) = self._column(beyond, (*author, covered))
+            cursor = first - 1
+        return self._column(
+            f"SELECT number {of_author} AND number > ? AND last > ? ORDER BY number LIMIT ?",
+            (*author, cursor, covered, limit),
+        )
+
+    def last_commit_rowid(self, number: int) -> int:
+        """The number of the commit that arrived last, 0 before the first."""
+        (last,) = self._column('SELECT max(number) FROM "commit" WHERE space = ?', (number,))
+        return last or 0
+
+    # --- heads ----------------------------------------------------------------------------------
+
+    def records_in(
+        self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
+    ) -> list[tuple[int, bytes]]:
+        """Those of an author's records from `first` to `last` that are heads, with sequences."""
+        return self._connection.execute(
+            "SELECT sequence, data FROM record WHERE space = ? AND device = ? AND incarnation = ?"
+            " AND sequence BETWEEN ? AND ? ORDER BY sequence",
+            (number, device, incarnation, first, last),
+        ).fetchall()
+
+    def head(self, number: int, coordinate: Coordinate) -> Record | None:
+        """The head at a coordinate, if one is there."""
+        return head_at(self._connection, number, coordinate)
+
+    def heads(self, number: int, item: ItemId) -> list[Record]:
+        """The undominated records of an item (I4)."""
+        rows = self._column("SELECT data FROM record WHERE space = ? AND item = ?", (number, item))
+        return [record_of(data) for data in rows]
+
+    def add_head(self, number: int, record: Record, data: bytes) -> None:
+        """Keep a head, unless one stands at its coordinate already."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO record (space, item, device, incarnation, sequence, data)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (number, record.item, *record.coordinate, data),
+        )
+
+    def drop_head(self, number: int, coordinate: Coordinate) -> None:
+        """Forget a head that is dominated."""
+        self._connection.execute(
+            "DELETE FROM record WHERE space = ? AND device = ? AND incarnation = ?"
+            " AND sequence = ?",
+            (number, *coordinate),
+        )
+
+    # --- addresses and settings -----------------------------------------------------------------
+
+    def addresses(self, device: DeviceId) -> list[tuple[Address, float]]:
+        """Where a device may be reached, the most recently seen first, in seconds since 1970."""
+        rows = self._connection.execute(
+            "SELECT host, port, bulk_port, last_seen FROM device_address WHERE device = ?"
+            " ORDER BY last_seen DESC, host, port, bulk_port",
+            (device,),
+        )
+        return [(Address(*address), last_seen) for *address, last_seen in rows]
+
+    def save_address(self, device: DeviceId, address: Address, last_seen: float) -> None:
+        """Remember where a device was seen, or, with 0.0, is said to be; the oldest go."""
+        self._connection.execute(
+            "INSERT INTO device_address VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET last_seen = max(last_seen, excluded.last_seen)",
+            (device, address.host, address.port, address.bulk_port, last_seen),
+        )
+        for old, _ in self.addresses(device)[ADDRESSES_MAX:]:
+            self._connection.execute(
+                "DELETE FROM device_address WHERE device = ? AND host = ? AND port = ?"
+                " AND bulk_port = ?",
+                (device, old.host, old.port, old.bulk_port),
+            )
+
+    def last_seen(self, device: DeviceId) -> float | None:
+        """Seconds since 1970, None for never."""
+        (last_seen,) = self._column(
+            "SELECT max(last_seen) FROM device_address WHERE device = ?", (device,)
+        )
+        return last_seen or None
+
+    def setting(self, name: str) -> bytes | None:
+        """A small fact under the node's own name for it."""
+        rows = self._column("SELECT value FROM setting WHERE name = ?", (name,))
+        return rows[0] if rows else None
+
+    def set_setting(self, name: str, value: bytes) -> None:
+        """See the schema for the names that are taken."""
+        self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+
+    def _column(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        return [value for (value,) in self._connection.execute(query, values)]
+
+
+def head_at(connection: sqlite3.Connection, space: int, coordinate: Coordinate) -> Record | None:
+    """The head at a coordinate, on any connection."""
+    row = connection.execute(
+        "SELECT data FROM record WHERE space = ? AND device = ? AND incarnation = ?"
+        " AND sequence = ?",
+        (space, *coordinate),
+    ).fetchone()
+    return record_of(row[0]) if row else None
+
+
+def record_of(data: bytes) -> Record:
+    """Decode what was checked before it was kept. Raises DatabaseDamaged."""
+    try:
+        return _decode_record(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DatabaseDamaged(f"A record in the database can not be read: {error}.") from error
+
+
+def _top_folder(ino: int, space: int) -> Shown:
+    return Shown(
+        ino=ino,
+        space=space,
+        item=ROOT,
+        version=Coordinate(DeviceId(bytes(16)), Incarnation(bytes(8)), 0),
+        loser=False,
+        type=EntryType.FOLDER,
+        deleted=False,
+        live=True,
+        parent=_NOWHERE,
+        anchor=_NOWHERE,
+        place=_NOWHERE,
+        merged=None,
+        name="",
+        shown="",
+        created=0,
+        stamp=0,
+        mtime_ns=0,
+        executable=False,
+        size=0,
+        content=None,
+        target="",
+        local=0,
+    )

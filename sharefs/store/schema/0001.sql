@@ -1,0 +1,148 @@
+-- The database of one node. These comments are the authority on columns and invariants.
+--
+-- Ids are blobs as long as `records.ids` says. Times are milliseconds since 1970 in stamps, seconds
+-- (REAL) elsewhere, nanoseconds where the name ends in _ns. Only the node's loop writes.
+
+-- Small facts about this node. Known names: `token`, `next_token` (see `database`), `running` (x'01'
+-- from open to a clean close), and whatever the node keeps under names of its own.
+CREATE TABLE setting (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A space that this device is in.
+CREATE TABLE space (
+    number INTEGER PRIMARY KEY,         -- stands for the space in all other tables
+    id BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,          -- as shown in the mount
+    incarnation BLOB NOT NULL,          -- ours, in this space (I3)
+    next_sequence INTEGER NOT NULL      -- of our next record under that incarnation (I2)
+        CHECK (next_sequence >= 1)
+) STRICT;
+
+-- The roster's signed operations, in the order of arrival.
+CREATE TABLE roster_operation (
+    number INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL REFERENCES space,
+    hash BLOB NOT NULL,
+    data BLOB NOT NULL,                 -- canonical bytes
+    UNIQUE (space, hash)
+) STRICT;
+
+-- Where devices were reached, or were said to be. `last_seen` is 0 for hearsay.
+CREATE TABLE device_address (
+    device BLOB NOT NULL,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    bulk_port INTEGER NOT NULL,
+    last_seen REAL NOT NULL,
+    PRIMARY KEY (device, host, port, bulk_port)
+) STRICT, WITHOUT ROWID;
+
+-- What devices signed. AUTOINCREMENT, as `number` is the cursor of a pass: a number is never used
+-- twice, so a peer's cursor stays true when commits are dropped.
+CREATE TABLE "commit" (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,   -- order of arrival
+    space INTEGER NOT NULL REFERENCES space,
+    device BLOB NOT NULL,
+    incarnation BLOB NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    data BLOB NOT NULL,                         -- canonical bytes
+    UNIQUE (space, device, incarnation, first)
+) STRICT;
+-- Which commits of an author are beyond a frontier ...
+CREATE INDEX commit_by_last ON "commit" (space, device, incarnation, last);
+-- ... and which come after a cursor.
+CREATE INDEX commit_by_number ON "commit" (space, device, incarnation, number, last);
+
+-- The heads of all items: what is dominated is deleted.
+CREATE TABLE record (
+    number INTEGER PRIMARY KEY,
+    space INTEGER NOT NULL REFERENCES space,
+    item BLOB NOT NULL,
+    device BLOB NOT NULL,
+    incarnation BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    data BLOB NOT NULL,                         -- canonical bytes
+    UNIQUE (space, device, incarnation, sequence)
+) STRICT;
+CREATE INDEX record_by_item ON record (space, item);
+
+-- The frontier of this replica (I6). Every author of a commit has a row, with sequence 0 while
+-- none of its records is covered.
+CREATE TABLE frontier (
+    space INTEGER NOT NULL REFERENCES space,
+    device BLOB NOT NULL,
+    incarnation BLOB NOT NULL,
+    sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    PRIMARY KEY (space, device, incarnation)
+) STRICT, WITHOUT ROWID;
+
+-- The view: a row for each item's winner and for each loser that is shown, as `records.shown` says.
+-- The space's top folder (item of 24 zero bytes) has a row too, made with the space; its parent,
+-- anchor and place are empty blobs, so that no folder lists it, and its version is all zeros.
+CREATE TABLE entry (
+    ino INTEGER PRIMARY KEY CHECK (ino > 1),    -- 1 is the mount's root
+    space INTEGER NOT NULL REFERENCES space,
+    item BLOB NOT NULL,
+    device BLOB NOT NULL,                       -- device, incarnation, sequence: the version
+    incarnation BLOB NOT NULL,
+    sequence INTEGER NOT NULL,
+    loser INTEGER NOT NULL,
+    type INTEGER NOT NULL,                      -- records.entry.EntryType
+    deleted INTEGER NOT NULL,
+    live INTEGER NOT NULL,
+    parent BLOB NOT NULL,
+    anchor BLOB NOT NULL,
+    place BLOB NOT NULL,
+    merged BLOB,
+    name TEXT NOT NULL,
+    shown TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    stamp INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    executable INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    content BLOB,                               -- not a reference: ghosts have no row in content
+    target TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX entry_winner ON entry (space, item) WHERE loser = 0;
+CREATE INDEX entry_loser ON entry (space, item) WHERE loser = 1;
+-- A folder's listing, and a name in it. A row with a name to show ...
+CREATE INDEX entry_shown ON entry (space, place, shown) WHERE live = 1;
+-- ... is odd if it is not shown plainly under the name that its writer gave. Few rows are.
+CREATE INDEX entry_odd ON entry (space, place, name)
+    WHERE live = 1 AND (shown <> name OR merged IS NOT NULL OR loser = 1);
+CREATE INDEX entry_anchored ON entry (space, anchor, live) WHERE loser = 0;
+CREATE INDEX entry_merged ON entry (space, merged) WHERE merged IS NOT NULL;
+CREATE INDEX entry_content ON entry (content) WHERE content IS NOT NULL;
+
+-- A content of which bytes are, or were once, on this disk, as the file `contents/ab/<hex of id>`.
+-- A bit is saved only after the bytes that it speaks of were synced.
+CREATE TABLE content (
+    id BLOB NOT NULL PRIMARY KEY,
+    size INTEGER NOT NULL CHECK (size > 0),
+    local INTEGER NOT NULL CHECK (local BETWEEN 0 AND size),    -- bytes here; all: it is complete
+    suspect INTEGER NOT NULL,                   -- 1 if its chunks must be verified before use
+    bitmap BLOB,                                -- lowest bit of the first byte first; NULL: all
+    CHECK ((bitmap IS NULL) = (local = size))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX content_partial ON content (id) WHERE local < size;
+
+-- Apart from content, so that saving a bit does not write the manifest again.
+CREATE TABLE manifest (
+    content BLOB NOT NULL PRIMARY KEY REFERENCES content ON DELETE CASCADE,
+    data BLOB NOT NULL                          -- canonical bytes
+) STRICT;
+
+-- Where the chunks of complete contents are, but for contents of a single chunk: another content
+-- that has one of these can copy it. `position` is in bytes.
+CREATE TABLE chunk (
+    id BLOB NOT NULL,
+    content BLOB NOT NULL REFERENCES content ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    PRIMARY KEY (id, content, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX chunk_by_content ON chunk (content);

@@ -1,0 +1,133 @@
+"""Where are the heads and rows of one space?"""
+
+from typing import Any
+
+from sharefs.records.ids import ContentId, Coordinate, ItemId
+from sharefs.records.record import Record
+from sharefs.records.shown import Shown
+from sharefs.store.database import Place, Store
+from sharefs.store.ledger import Ledger
+from sharefs.store.rows import SAVE_ROW, SELECT_ROWS, shown_of, values_of
+
+
+class Shelf:
+    """`tree`'s port on the database, for one space. Where `store.connection` may be used.
+
+    Invariant: every place that a changed row was in, or is in now, is in `store.touched`.
+    """
+
+    def __init__(self, store: Store, space: int) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._ledger = Ledger(store)
+        self._space = space
+
+    # --- heads ----------------------------------------------------------------------------------
+
+    def heads(self, item: ItemId) -> list[Record]:
+        """The undominated records of an item."""
+        return self._ledger.heads(self._space, item)
+
+    def add_head(self, record: Record, data: bytes) -> None:
+        """Keep a head."""
+        self._ledger.add_head(self._space, record, data)
+
+    def drop_head(self, coordinate: Coordinate) -> None:
+        """Forget a head."""
+        self._ledger.drop_head(self._space, coordinate)
+
+    # --- rows of an item ------------------------------------------------------------------------
+
+    def row(self, ino: int) -> Shown | None:
+        """The row with an inode number."""
+        return _first(self._rows("WHERE ino = ?", (ino,)))
+
+    def winner(self, item: ItemId) -> Shown | None:
+        """The row of an item's winner; for ROOT, the space's top folder."""
+        query = "WHERE space = ? AND item = ? AND loser = 0"
+        return _first(self._rows(query, (self._space, item)))
+
+    def losers(self, item: ItemId) -> list[Shown]:
+        """The rows of an item's losers."""
+        return self._rows("WHERE space = ? AND item = ? AND loser = 1", (self._space, item))
+
+    def save(self, row: Shown) -> None:
+        """Insert, or replace the row with this inode number."""
+        self._touch(row.ino)
+        self._store.touched.add((row.space, row.place))
+        self._connection.execute(SAVE_ROW, values_of(row))
+
+    def erase(self, ino: int) -> None:
+        """Forget a row."""
+        self._touch(ino)
+        self._connection.execute("DELETE FROM entry WHERE ino = ?", (ino,))
+
+    def take_touched(self) -> set[Place]:
+        """As Store.take_touched: of all spaces, once."""
+        return self._store.take_touched()
+
+    def _touch(self, ino: int) -> None:
+        row = self._connection.execute(
+            "SELECT space, place FROM entry WHERE ino = ?", (ino,)
+        ).fetchone()
+        if row is not None:
+            self._store.touched.add(row)
+
+    # --- rows of a folder -----------------------------------------------------------------------
+
+    def listed(self, place: ItemId) -> list[Shown]:
+        """The live rows in a folder, losers and merged folders included."""
+        return self._rows("WHERE space = ? AND place = ? AND live = 1", (self._space, place))
+
+    def named(self, place: ItemId, name: str) -> list[Shown]:
+        """The live rows in a folder that have this name, or are shown under it."""
+        odd = (
+            "WHERE space = ? AND place = ? AND name = ? AND live = 1"
+            " AND (shown <> name OR merged IS NOT NULL OR loser = 1)"
+        )
+        shown = "WHERE space = ? AND place = ? AND shown = ? AND live = 1"
+        key = (self._space, place, name)
+        rows = {row.ino: row for row in (*self._rows(shown, key), *self._rows(odd, key))}
+        return [rows[ino] for ino in sorted(rows)]
+
+    def odd(self, place: ItemId) -> bool:
+        """Whether something in a folder is not shown plainly under its name."""
+        return self._any(
+            "space = ? AND place = ? AND live = 1"
+            " AND (shown <> name OR merged IS NOT NULL OR loser = 1)",
+            (self._space, place),
+        )
+
+    def anchored(self, item: ItemId) -> list[Shown]:
+        """The winners whose anchor is this folder, live or not."""
+        return self._rows("WHERE space = ? AND anchor = ? AND loser = 0", (self._space, item))
+
+    def has_live_child(self, item: ItemId) -> bool:
+        """Whether a live winner has this folder as its anchor."""
+        return self._any("space = ? AND anchor = ? AND live = 1 AND loser = 0", (self._space, item))
+
+    def merged_into(self, item: ItemId) -> list[Shown]:
+        """The folders that are shown as part of this one."""
+        return self._rows(
+            "WHERE space = ? AND merged = ? AND merged IS NOT NULL", (self._space, item)
+        )
+
+    def entries_of(self, content: ContentId) -> list[Shown]:
+        """The rows in this space that have a content."""
+        rows = self._rows("WHERE content = ? AND content IS NOT NULL", (content,))
+        return [row for row in rows if row.space == self._space]
+
+    def _rows(self, condition: str, values: tuple[Any, ...]) -> list[Shown]:
+        # Ordered, so that nothing depends on which index SQLite chose.
+        rows = self._connection.execute(f"{SELECT_ROWS}{condition} ORDER BY ino", values)
+        return [shown_of(row) for row in rows]
+
+    def _any(self, condition: str, values: tuple[Any, ...]) -> bool:
+        (found,) = self._connection.execute(
+            f"SELECT EXISTS (SELECT 1 FROM entry WHERE {condition})", values
+        ).fetchone()
+        return bool(found)
+
+
+def _first(rows: list[Shown]) -> Shown | None:
+    return rows[0] if rows else None
