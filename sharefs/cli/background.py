@@ -27,18 +27,21 @@ STOP_S_MAX = 60.0
 """Publishing what programs have just closed takes its time, too."""
 END_S_MAX = 15.0
 """How long a node that failed to start may take to clean up, before it is killed."""
+PIPE = "{pipe}"
 REPORT_SIZE_BYTES_MAX = 64 * 1024
 
 
 def start(command: Sequence[str], log_file: Path) -> "subprocess.Popen[bytes]":
     """Run the command in the background until it reports that it serves. Raises what it reports.
 
-    `{pipe}` in the command becomes the number of the descriptor to report on. After a failure
+    PIPE in the command becomes the number of the descriptor to report on. After a failure
     nothing of the process is left.
     """
     reader, writer = os.pipe()
     try:
-        process = _spawn([part.format(pipe=writer) for part in command], writer, log_file)
+        process = _spawn(
+            [str(writer) if part == PIPE else part for part in command], writer, log_file
+        )
     except BaseException:
         os.close(reader)
         raise
@@ -114,7 +117,7 @@ def node_command(home: Path | None, options: Sequence[str]) -> list[str]:
         "up",
         "--foreground",
         "--report",
-        "{pipe}",
+        PIPE,
         *options,
     ]
 

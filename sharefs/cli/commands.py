@@ -139,14 +139,15 @@ def up(
     """Start your node and its mount, in the background."""
     here = _home(context)
     listen = arguments.check_listen(listen)
-    mount = None if mount is None else mount.resolve()
+    # Paths are compared with it, and those are resolved as far as their last part.
+    mount = (here.mount_default if mount is None else mount).resolve()
     here.read_identity()
     here.prepare()
     if foreground:
         _run_here(here, listen, mount, not no_discovery, report)
         return
-    options = [] if listen is None else ["--listen", listen]
-    options += [] if mount is None else ["--mount", os.fspath(mount)]
+    options = ["--mount", os.fspath(mount)]
+    options += [] if listen is None else ["--listen", listen]
     options += ["--no-discovery"] if no_discovery else []
     command = background.node_command(_invocation(context).folder, options)
     background.start(command, here.log_file)
@@ -158,15 +159,16 @@ def up(
 
 
 def _run_here(
-    here: Home, listen: str | None, mount: Path | None, discovery: bool, report: int | None
+    here: Home, listen: str | None, mount: Path, discovery: bool, report: int | None
 ) -> None:
     # The node and its libraries take their time to load, and no other command needs them.
     from sharefs.cli import foreground
-    from sharefs.node.run import Node, NodeOptions
+    from sharefs.node.node import NodeOptions
+    from sharefs.node.service import Service
 
-    def make_node() -> Node:
+    def make_node() -> Service:
         foreground.log_to(here.log_file, also_to_terminal=report is None)
-        return Node(here, NodeOptions(listen=listen, mount=mount, discovery=discovery))
+        return Service(here, NodeOptions(listen=listen, mount=mount, discovery=discovery))
 
     if report is not None:
         foreground.serve_reporting(make_node, here.socket_file, report)
