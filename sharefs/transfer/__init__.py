@@ -1,1 +1,12 @@
-"""To be written."""
+"""Which bytes do we lack, and whom do we ask? Pure; one door, `machine.Transfer.handle`.
+
+`events` and `effects` are what goes in and out, `machine` the rules, `asking` whom to ask about a
+content, `content` and `peers` what is known of each, `credit` how much may be under way, `bitmap`
+sets of chunks, `line` and `timers` who is next and when, `snapshot` what a person is shown.
+
+Rejected: a heap of chunks for each priority (a holder of some chunks makes it skip, and put back,
+most of them; sets of chunks as whole numbers answer "the first that is wanted and that this
+holder has" in one machine word for 30 chunks); asking two holders for the last chunks of a
+content (credit by time keeps the slower one's share of the tail at half a second); an agent for
+each content (credit belongs to a device, so they would share all their state).
+"""

@@ -1,0 +1,150 @@
+"""How much may be under way from one device, and when is it lost?
+
+Theory of operation. Chunks are pulled, and a device sends them in the order they were asked for.
+Credit is the number of bytes that may be under way: it starts at 4 MiB, grows with what comes up
+to what the device delivers in half a second (at most 16 MiB), and is halved when nothing comes for
+a while. Half a second keeps a fast link full, a blocked read behind a fetch short, and a slow
+holder's share of a content's last chunks small. A chunk is lost when the device delivers nothing
+at all for some seconds, or went on delivering what was asked of it long after that chunk.
+"""
+
+from dataclasses import dataclass
+
+from sharefs.records.content import MIB
+from sharefs.records.ids import ContentId
+
+CREDIT_BYTES_START = 4 * MIB
+CREDIT_BYTES_MIN = MIB
+CREDIT_BYTES_MAX = 16 * MIB
+CREDIT_TIME_S = 0.5
+READ_RESERVE_BYTES = 4 * MIB
+"""A blocked read may go this far beyond the credit that others have used up."""
+SILENCE_S_MAX = 4.0
+OVERTAKEN_CHUNKS_MAX = 16
+RATE_ASSUMED_BYTES_PER_S = MIB
+"""Before anything was measured."""
+METER_WINDOW_S = 0.25
+METER_IDLE_S = 2.0
+
+ChunkKey = tuple[ContentId, int]
+
+
+class Meter:
+    """Bytes a second, over the time in which some were awaited."""
+
+    def __init__(self, now: float) -> None:
+        self.total_bytes = 0
+        self.bytes_per_s = 0.0
+        self._window_at = now
+        self._window_bytes = 0
+        self._last_at = now
+
+    def resume(self, now: float) -> None:
+        """Do not count the time before now, in which nothing was awaited."""
+        self._window_at = now
+        self._window_bytes = 0
+
+    def add(self, size_bytes: int, now: float) -> None:
+        """Some came."""
+        if now - self._last_at > METER_IDLE_S:
+            self.bytes_per_s = 0.0
+        self._last_at = now
+        self.total_bytes += size_bytes
+        self._window_bytes += size_bytes
+        elapsed = now - self._window_at
+        if elapsed >= METER_WINDOW_S:
+            measured = self._window_bytes / elapsed
+            self.bytes_per_s = (self.bytes_per_s + measured) / 2 if self.bytes_per_s else measured
+            self.resume(now)
+
+    def rate_at(self, now: float) -> float:
+        """The rate to show: none when nothing has come lately."""
+        return self.bytes_per_s if now - self._last_at <= METER_IDLE_S else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A chunk that was asked for, the `serial`th of its device."""
+
+    size_bytes: int
+    at: float
+    serial: int
+
+
+class Flow:
+    """The chunks under way from one device. `requests` is in the order in which they were asked."""
+
+    def __init__(self, now: float) -> None:
+        self.requests: dict[ChunkKey, Request] = {}
+        self.credit_bytes = CREDIT_BYTES_START
+        self.under_way_bytes = 0
+        self.stalled = False
+        """Something was lost, and nothing has come since: ask for one chunk at a time."""
+        self.meter = Meter(now)
+        self._progress_at = now
+        self._serial = 0
+        self._serial_arrived = 0
+
+    def admits(self, size_bytes: int, *, urgent: bool) -> bool:
+        """Whether one more chunk may be asked for. One always may if none is under way."""
+        if not self.requests:
+            return True
+        limit = self.credit_bytes + (READ_RESERVE_BYTES if urgent else 0)
+        return not self.stalled and self.under_way_bytes + size_bytes <= limit
+
+    def ask(self, key: ChunkKey, size_bytes: int, now: float) -> None:
+        """A chunk is being asked for."""
+        if not self.requests:
+            self._progress_at = now
+            self.meter.resume(now)
+        self.forget(key)
+        self._serial += 1
+        self.requests[key] = Request(size_bytes, now, self._serial)
+        self.under_way_bytes += size_bytes
+
+    def forget(self, key: ChunkKey) -> Request | None:
+        """A chunk is no longer under way."""
+        request = self.requests.pop(key, None)
+        if request:
+            self.under_way_bytes -= request.size_bytes
+        assert self.under_way_bytes >= 0, "what is under way is the sum of the requests"
+        return request
+
+    def arrived(self, key: ChunkKey, size_bytes: int, now: float) -> None:
+        """A chunk came, perhaps one that was given up."""
+        request = self.forget(key)
+        if request:
+            self._serial_arrived = max(self._serial_arrived, request.serial)
+        self._progress_at = now
+        self.stalled = False
+        self.meter.add(size_bytes, now)
+        grown = min(self.credit_bytes + size_bytes, CREDIT_BYTES_MAX)
+        if self.meter.bytes_per_s:
+            grown = min(grown, int(self.meter.bytes_per_s * CREDIT_TIME_S))
+        self.credit_bytes = max(grown, CREDIT_BYTES_MIN)
+
+    def due(self) -> float | None:
+        """When to look for lost chunks."""
+        if not self.requests:
+            return None
+        oldest = next(iter(self.requests.values()))
+        rate = self.meter.bytes_per_s or RATE_ASSUMED_BYTES_PER_S
+        return self._progress_at + SILENCE_S_MAX + oldest.size_bytes / rate
+
+    def give_up(self, now: float) -> list[ChunkKey]:
+        """Take out what is lost, with halved credit if something is."""
+        due = self.due()
+        if due is not None and now >= due:
+            lost = list(self.requests)
+            self.stalled = True
+        else:
+            lost = [key for key, request in self.requests.items() if self._overtaken(request, now)]
+        for key in lost:
+            self.forget(key)
+        if lost:
+            self.credit_bytes = max(self.credit_bytes // 2, CREDIT_BYTES_MIN)
+        return lost
+
+    def _overtaken(self, request: Request, now: float) -> bool:
+        later = self._serial_arrived - request.serial
+        return later > OVERTAKEN_CHUNKS_MAX and now - request.at >= SILENCE_S_MAX

@@ -1,0 +1,139 @@
+"""What can happen to the transfer of bytes?"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sharefs.errors import UserError
+from sharefs.records.content import Manifest
+from sharefs.records.ids import ContentId, DeviceId, SpaceId
+from sharefs.wire.transfer import Lack, Offer
+
+
+class Priority(IntEnum):
+    """How urgent bytes are: the lower, the sooner."""
+
+    READ = 0
+    """A program is blocked on them."""
+    READ_AHEAD = 1
+    FETCH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Somebody waits for the bytes `start` .. `end` of a content, until Satisfied or Failed."""
+
+    waiter: int
+    """A number that is never used twice."""
+    space: SpaceId
+    content: ContentId
+    size: int
+    manifest: Manifest | None
+    have: bytes
+    """The bitmap of the chunks that are here; empty for none."""
+    start: int
+    end: int
+    priority: Priority
+    likely: tuple[DeviceId, ...] = ()
+    """Devices that probably hold it, the version's writer for one: the first to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The waiter gave up. What was asked for already is still kept when it comes."""
+
+    waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUp:
+    """A device can be asked about contents of these spaces. Again when they change."""
+
+    device: DeviceId
+    spaces: tuple[SpaceId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDown:
+    """A device went away: what was asked of it will not come."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer from a device."""
+
+    device: DeviceId
+    message: Offer | Lack
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkArrived:
+    """A chunk's bytes came, and are being verified and written if `Transfer.expects` said so."""
+
+    device: DeviceId
+    content: ContentId
+    index: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStored:
+    """A chunk is verified and can be read. `device` is our own for one copied locally."""
+
+    device: DeviceId
+    content: ContentId
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBad:
+    """A chunk does not match its name. `device` is our own if a local copy failed."""
+
+    device: DeviceId
+    content: ContentId
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestKept:
+    """The answer to KeepManifest: `have` is here already, `coming` is being copied from other
+    local contents, each chunk of it to end in ChunkStored or ChunkBad with our own device."""
+
+    content: ContentId
+    have: bytes = b""
+    coming: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentStored:
+    """Every chunk of a content can be read; the answer to KeepSmall."""
+
+    content: ContentId
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The disk did not take a chunk or a manifest."""
+
+    content: ContentId
+    error: UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """The local bytes of a content are gone."""
+
+    content: ContentId
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of the last SetTimer has come."""
+
+
+WantEvent = Wanted | Unwanted
+PeerEvent = PeerUp | PeerDown | Received
+ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
+StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed
+Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | TimerFired

@@ -1,0 +1,47 @@
+"""What is known of a device that is online?"""
+
+from sharefs.records.ids import ContentId, DeviceId, SpaceId
+from sharefs.transfer.credit import Flow
+
+DISTRUSTED_CONTENTS_MAX = 1024
+_MISS_WEIGHT = 1 / 8
+_QUESTIONS_LIKE_A_MISS = 64
+
+
+class Peer:
+    """A device that can be asked."""
+
+    def __init__(self, device: DeviceId, now: float) -> None:
+        self.device = device
+        self.spaces: frozenset[SpaceId] = frozenset()
+        self.flow = Flow(now)
+        self.heard_at = now
+        self.questions = 0
+        """Asks that it has not answered."""
+        self.misses = 0.5
+        """How often it lately did not hold what it was asked for, from 0 to 1."""
+
+    def answered(self, *, holds: bool) -> None:
+        """It said whether it holds something."""
+        self.misses += ((0 if holds else 1) - self.misses) * _MISS_WEIGHT
+
+    def cost(self, *, likely: bool) -> float:
+        """Whom to ask first: the least cost. Spreads questions over those who hold things."""
+        return (0.0 if likely else self.misses) + self.questions / _QUESTIONS_LIKE_A_MISS
+
+
+class Distrust:
+    """Which devices sent something else than a content's bytes: the latest such contents."""
+
+    def __init__(self) -> None:
+        self._devices: dict[ContentId, frozenset[DeviceId]] = {}
+
+    def of(self, content: ContentId) -> frozenset[DeviceId]:
+        """The devices from which this content is not taken."""
+        return self._devices.get(content, frozenset())
+
+    def add(self, content: ContentId, device: DeviceId) -> None:
+        """Never again take this content from the device."""
+        self._devices[content] = self._devices.pop(content, frozenset()) | {device}
+        if len(self._devices) > DISTRUSTED_CONTENTS_MAX:
+            del self._devices[next(iter(self._devices))]

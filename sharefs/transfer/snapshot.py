@@ -1,0 +1,45 @@
+"""What is shown of a content on its way?"""
+
+from dataclasses import dataclass
+
+from sharefs.records.ids import ContentId, DeviceId, SpaceId
+from sharefs.transfer.content import Content, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A device that bytes of the content came from, since they were first wanted."""
+
+    device: DeviceId
+    bytes: int
+    bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A content that somebody waits for."""
+
+    content: ContentId
+    space: SpaceId
+    size: int
+    done: int
+    """Bytes of it that are here."""
+    bytes_per_second: float
+    sources: tuple[Source, ...]
+    state: str
+    """`asking`, `fetching` or `waiting` (nobody online has it)."""
+
+
+def progress_of(content: Content, now: float) -> Progress:
+    """What to show of it now."""
+    sources = tuple(
+        Source(device, meter.total_bytes, meter.rate_at(now))
+        for device, meter in content.sources.items()
+    )
+    if content.stage is Stage.WAITING:
+        state = "waiting"
+    else:
+        state = "fetching" if content.useful else "asking"
+    rate = sum(source.bytes_per_second for source in sources)
+    space = next(iter(content.spaces))
+    return Progress(content.id, space, content.size, content.have_bytes, rate, sources, state)
