@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from sharefs.cli.foreground import StartReport
+from sharefs.cli.start_report import StartReport
 from sharefs.errors import HomeNotUsable, NodeFailed, NodeNotRunning
 from sharefs.web.client import Client
 from sharefs.web.messages import error_of

@@ -4,7 +4,6 @@ The node and its local API start and end together. Signals to end are taken by a
 own: a handler would run in the main thread, in the middle of its wait, and could wait for itself.
 """
 
-import contextlib
 import faulthandler
 import logging
 import logging.handlers
@@ -15,10 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
+from sharefs.cli.start_report import StartPipe
 from sharefs.errors import HomeNotUsable, UserError
-from sharefs.web.messages import Failure, failure_of
 from sharefs.web.ports import Node
 from sharefs.web.server import ApiServer
 
@@ -43,12 +40,6 @@ class RunnableNode(Node, Protocol):
         ...
 
 
-class StartReport(msgspec.Struct, frozen=True):
-    """What a background process tells, once, to whoever started it: None means that it serves."""
-
-    failure: Failure | None
-
-
 def serve(node: RunnableNode, socket_file: Path, ready: Callable[[], None]) -> None:
     """Run the node with its API until it is stopped. `ready` is called when both serve."""
     _stop_on_signals(node)
@@ -62,28 +53,6 @@ def serve(node: RunnableNode, socket_file: Path, ready: Callable[[], None]) -> N
         # The API goes first: what it would ask is about to go.
         server.stop()
         node.close()
-
-
-class StartPipe:
-    """The writing end of the pipe on which a background process reports its start, once.
-
-    Its end without a report tells of a crash.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        # What the node starts must not hold the pipe open after the node has died.
-        os.set_inheritable(descriptor, False)
-        self._descriptor: int | None = descriptor
-
-    def report(self, error: UserError | None) -> None:
-        if self._descriptor is None:
-            return
-        line = msgspec.json.encode(StartReport(None if error is None else failure_of(error)))
-        # Whoever started us may have given up waiting, which is no reason to end.
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._descriptor, line + b"\n")
-        os.close(self._descriptor)
-        self._descriptor = None
 
 
 def serve_reporting(make_node: Callable[[], RunnableNode], socket_file: Path, pipe: int) -> None:
