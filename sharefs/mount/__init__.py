@@ -1,1 +1,3 @@
-"""To be written."""
+"""How do programs see the spaces? The kernel's requests, answered from the ports, and the one errno table.
+
+Rejected: a core that answers by path, which every binding but one would have to work around."""

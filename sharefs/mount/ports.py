@@ -1,8 +1,8 @@
 """What does the mount need from the rest of the house?
 
-`node` implements these over store and loop; the tests implement them in memory. All of it may be called
-from any thread. `View` never waits for the network or for the loop; `Changes` wait for the loop; a
-`Reader` may wait for the network. All raise the UserErrors of `sharefs.errors`.
+`node` implements these over store and loop; the tests implement them in memory. All of it may be
+called from any thread. `View` never waits for the network or for the loop; `Changes` wait for the
+loop; a `Reader` may wait for the network. All raise the UserErrors of `sharefs.errors`.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,8 @@ class Contents(Protocol):
         ...
 
     def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
-        """An empty file, open for reading and writing, that a restarted node would find and publish."""
+        """An empty file, open for reading and writing, that a restarted node would find and
+        publish."""
         ...
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
@@ -126,7 +127,8 @@ class Changes(Protocol):
         ...
 
     def rename(self, ino: int, folder: int, name: str) -> None:
-        """Move within a space. A file moved onto a file becomes a version of it; see DESIGN, section 5."""
+        """Move within a space. A file moved onto a file becomes a version of it; see DESIGN,
+        section 5."""
         ...
 
     def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None: ...

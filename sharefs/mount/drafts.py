@@ -1,0 +1,293 @@
+"""What is shown here that other members do not see yet?
+
+Files being written, the private files of applications, and files that an editor has just set aside.
+They lie over the view. Readers look here first and in the view second, without the lock: a version
+is in the view before its draft is taken out here, so that no name is ever missing in between.
+
+Draft states: a draft is OPEN while programs write it, while its name is temporary, and when it
+could not be published; PUBLISHING from its last writer's close to the answer; OVER when its version
+is in the view, or when it was removed. A file that is written again while its draft is PUBLISHING
+gets a successor, a draft of its own that stays WAITING after its last close until the version it
+grew from is in the view: else this device would be in conflict with itself.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from sharefs.mount.names import is_temporary
+from sharefs.mount.ports import Base
+from sharefs.records.shown import Shown
+
+SETTLE_SECONDS_MAX = 60.0
+"""A publication comes within milliseconds, but a large file is hashed first."""
+PUBLISHING_MAX = 256
+"""Drafts under way at once, each with an open file; who creates more waits."""
+
+
+class State(Enum):
+    """Where a draft stands; see the module."""
+
+    OPEN = 0
+    WAITING = 1
+    PUBLISHING = 2
+    OVER = 3
+
+
+@dataclass(slots=True, eq=False)
+class DraftFile:
+    """A file as it is written. Invariant: `descriptor` is open while it has users or is
+    PUBLISHING."""
+
+    ino: int
+    space: int
+    folder: int
+    name: str
+    placed: bool
+    """Listed by this overlay; else a new content of an entry that the view lists."""
+    path: Path
+    descriptor: int
+    size: int
+    mtime_ns: int
+    executable: bool
+    base: Base | None = None
+    seen: Shown | None = None
+    """The version that `base` describes."""
+    replaces: Shown | None = None
+    """The entry of the view whose item a placed draft took over."""
+    state: State = State.OPEN
+    orphaned: bool = False
+    """Its name was removed here: it goes when its last user does."""
+    users: int = 0
+    predecessor: "DraftFile | None" = None
+    """The draft on its way that this one grew from."""
+    successor: "DraftFile | None" = None
+    published: Shown | None = None
+    superseded: list[Path] = field(default_factory=list)
+    """Files of drafts that could not be published, and whose bytes went into this one."""
+
+    @property
+    def settling(self) -> bool:
+        return self.state is State.PUBLISHING or self.state is State.WAITING
+
+    @property
+    def temporary(self) -> bool:
+        return self.placed and is_temporary(self.name)
+
+    def attach(self) -> None:
+        """One more user; with the lock held."""
+        self.users += 1
+        if self.descriptor < 0:
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def detach(self) -> None:
+        """One user less; with the lock held."""
+        self.users -= 1
+        assert self.users >= 0
+        self.rest()
+
+    def rest(self) -> None:
+        """Close the descriptor if nobody needs it; with the lock held."""
+        if self.users == 0 and not self.settling and self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+@dataclass(slots=True, eq=False)
+class Parked:
+    """A published file that was renamed to a temporary name, or a link made under one.
+
+    Others still see the file under its old name. If a new file takes the old name soon, it takes
+    over the item (`taken`), and this is but a private copy; else the rename is published after all.
+    """
+
+    entry: Shown
+    folder: int
+    name: str
+    old_folder: int
+    old_name: str
+    base: Base | None
+    """What its writer-to-be has seen; None for what was never published."""
+    taken: bool = False
+    settling: bool = False
+
+    @property
+    def ino(self) -> int:
+        return self.entry.ino
+
+
+Local = DraftFile | Parked
+
+
+class Overlay:
+    """Drafts by inode, and names by folder. Reading needs no lock; changing holds `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._settled = threading.Condition(self.lock)
+        self._drafts: dict[int, DraftFile] = {}
+        self._folders: dict[int, dict[str, Local]] = {}
+        self._hidden: dict[int, Local] = {}
+        self._parked: dict[int, Parked] = {}
+        self._publishing = 0
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def draft(self, ino: int) -> DraftFile | None:
+        """The draft that holds the newest bytes of an inode."""
+        return self._drafts.get(ino)
+
+    def placed(self, folder: int, name: str) -> Local | None:
+        """What this overlay lists under a name."""
+        names = self._folders.get(folder)
+        return None if names is None else names.get(name)
+
+    def listed(self, folder: int) -> list[Local]:
+        """All that this overlay lists in a folder."""
+        names = self._folders.get(folder)
+        return [] if names is None else list(names.values())
+
+    def hides(self, ino: int) -> bool:
+        """Whether a row of the view is not to be seen at its place."""
+        return ino in self._hidden
+
+    def parked(self, ino: int) -> Parked | None:
+        """The parked file of this inode, taken over or not."""
+        return self._parked.get(ino)
+
+    def parked_from(self, folder: int, name: str) -> Parked | None:
+        """The file that was set aside from this name, if nothing has taken its item over yet."""
+        for parked in list(self._parked.values()):
+            from_here = (parked.old_folder, parked.old_name) == (folder, name)
+            if from_here and not parked.taken:
+                return parked
+        return None
+
+    def drafts(self) -> list[DraftFile]:
+        """Every draft that is shown."""
+        return list(self._drafts.values())
+
+    def all_parked(self) -> list[Parked]:
+        """Every parked file, taken over or not."""
+        return list(self._parked.values())
+
+    # --- changing: with the lock held -----------------------------------------------------------
+
+    def add(self, draft: DraftFile) -> None:
+        """Show a draft, in the place of the one it succeeds."""
+        self._drafts[draft.ino] = draft
+        if draft.placed:
+            self._list(draft)
+
+    def drop(self, draft: DraftFile) -> None:
+        """Take a draft out: the view has its bytes, or nobody wants them."""
+        if self._drafts.get(draft.ino) is draft:
+            del self._drafts[draft.ino]
+        self._unlist(draft)
+        self._unhide(draft)
+
+    def move(self, local: Local, folder: int, name: str) -> None:
+        """Show it under another name."""
+        self._unlist(local)
+        local.folder, local.name = folder, name
+        self._list(local)
+
+    def unplace(self, draft: DraftFile) -> None:
+        """The view lists its entry from now on."""
+        self._unlist(draft)
+        self._unhide(draft)
+        draft.placed = False
+
+    def replace(self, draft: DraftFile, entry: Shown | None) -> None:
+        """A placed draft takes over the item of an entry, which is not to be seen meanwhile."""
+        self._unhide(draft)
+        draft.replaces = entry
+        if entry is not None:
+            self._hidden[entry.ino] = draft
+
+    def _unhide(self, draft: DraftFile) -> None:
+        if draft.replaces is not None and self._hidden.get(draft.replaces.ino) is draft:
+            del self._hidden[draft.replaces.ino]
+        draft.replaces = None
+
+    def park(self, parked: Parked) -> None:
+        """Show a parked file, and hide its entry unless that was taken over."""
+        self._list(parked)
+        self._parked[parked.ino] = parked
+        if not parked.taken:
+            self._hidden[parked.ino] = parked
+
+    def unpark(self, parked: Parked) -> None:
+        """Forget a parked file."""
+        self._unlist(parked)
+        self._parked.pop(parked.ino, None)
+        if self._hidden.get(parked.ino) is parked:
+            del self._hidden[parked.ino]
+        self._settled.notify_all()
+
+    def _list(self, local: Local) -> None:
+        self._folders.setdefault(local.folder, {})[local.name] = local
+
+    def _unlist(self, local: Local) -> None:
+        names = self._folders.get(local.folder)
+        if names is not None and names.get(local.name) is local:
+            del names[local.name]
+            if not names:
+                del self._folders[local.folder]
+
+    # --- settling -----------------------------------------------------------------------------
+
+    def begin(self, draft: DraftFile) -> None:
+        """The draft is on its way into the view; with the lock held."""
+        assert draft.state is not State.PUBLISHING
+        draft.state = State.PUBLISHING
+        self._publishing += 1
+
+    def end(self, draft: DraftFile, state: State) -> None:
+        """It arrived, or could not; with the lock held."""
+        assert draft.state is State.PUBLISHING
+        draft.state = state
+        self._publishing -= 1
+        draft.rest()
+        self._settled.notify_all()
+
+    def await_settled(self, draft: DraftFile) -> None:
+        """Wait, without the lock, until the draft is not on its way any more."""
+        with self._settled:
+            if not self._settled.wait_for(lambda: not draft.settling, SETTLE_SECONDS_MAX):
+                raise TimeoutError("a publication did not end")
+
+    def await_unparked(self, parked: Parked) -> None:
+        """Wait, without the lock, until whoever publishes the rename is done."""
+        with self._settled:
+            if not self._settled.wait_for(lambda: not parked.settling, SETTLE_SECONDS_MAX):
+                raise TimeoutError("a rename did not end")
+
+    def await_room(self) -> None:
+        """Wait, without the lock, until fewer than PUBLISHING_MAX drafts are on their way."""
+        if self._publishing >= PUBLISHING_MAX:
+            with self._settled:
+                self._settled.wait_for(
+                    lambda: self._publishing < PUBLISHING_MAX, SETTLE_SECONDS_MAX
+                )
+
+
+@contextmanager
+def discarded_on_error(descriptor: int, path: Path) -> Iterator[None]:
+    """If filling a new draft fails, leave nothing of it."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        discard(path)
+        raise
+
+
+def discard(path: Path) -> None:
+    """Remove a draft's file."""
+    with suppress(FileNotFoundError):
+        path.unlink()

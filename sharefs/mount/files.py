@@ -1,0 +1,364 @@
+"""What happens to the bytes of a file between open and close?
+
+Reading goes to the content, or to the draft if there is one: all who have a file open share it.
+Writing begins a draft at the first change, with a copy of what the writer had opened; its last
+writer's close publishes it. No lock is held while anything waits for the loop. The locks that a
+first change holds while it copies are known to writers only, never to the loop.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
+from sharefs.mount.pages import Opening, PageCache
+from sharefs.mount.ports import Base, Changes, Contents, Reader, View
+from sharefs.mount.publishing import Publishing, written_name
+from sharefs.records.shown import Shown
+
+COPY_LOCKS = 64
+COPY_SIZE_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Handle:
+    """A file as one program opened it. Invariant: `writing` handles are counted per inode."""
+
+    ino: int
+    writing: bool
+    seen: Shown | None = None
+    """What was opened, if that was published."""
+    base: Base | None = None
+    draft: DraftFile | None = None
+    """The draft it reads and writes, once there is one."""
+    reader: Reader | None = None
+    orphaned: bool = False
+    """Its name was removed here before it wrote: what it writes is nobody's."""
+    direct: bool = False
+
+
+class Files:
+    """Open files, and the way of their drafts into the view. Thread-safe."""
+
+    def __init__(
+        self, overlay: Overlay, view: View, contents: Contents, changes: Changes, pages: PageCache
+    ) -> None:
+        self._overlay = overlay
+        self._view = view
+        self._contents = contents
+        self._changes = changes
+        self._pages = pages
+        self.publishing = Publishing(overlay, view, contents, changes, pages, self.is_written)
+        self._writers: dict[int, int] = {}
+        self._handles: dict[int, list[Handle]] = {}
+        self._copying = [threading.Lock() for _ in range(COPY_LOCKS)]
+
+    # --- opening and closing ----------------------------------------------------------------------
+
+    def open(self, ino: int, entry: Shown | None, writing: bool) -> Handle:
+        """`entry` is what the view has (or had, for a parked file) under the inode."""
+        handle = Handle(ino, writing, entry)
+        if writing and entry is not None:
+            handle.base = self._view.base(entry)
+        with self._overlay.lock:
+            draft = self._overlay.draft(ino)
+            if draft is not None:
+                draft.attach()
+                handle.draft = draft
+            self._count(handle)
+        return handle
+
+    def _count(self, handle: Handle) -> None:
+        self._handles.setdefault(handle.ino, []).append(handle)
+        if handle.writing:
+            self._writers[handle.ino] = self._writers.get(handle.ino, 0) + 1
+
+    def opening(self, handle: Handle) -> Opening:
+        """How the kernel is to open the file of a new handle."""
+        opening = self._pages.opened(handle.ino, _version(handle))
+        handle.direct = opening.direct
+        return opening
+
+    def create(
+        self, folder: int, space: int, name: str, executable: bool, taken: Parked | None = None
+    ) -> Handle:
+        """A new, empty file, open for writing; or the next version of the file that was set
+        aside."""
+        self._overlay.await_room()
+        base, entry = (taken.base, taken.entry) if taken is not None else (None, None)
+        descriptor, path = self._contents.new_draft(folder, written_name(name, entry), base)
+        with discarded_on_error(descriptor, path):
+            ino = self._changes.new_ino()
+        draft = DraftFile(
+            ino, space, folder, name, True, path, descriptor, 0, time.time_ns(), executable
+        )
+        draft.base, draft.seen = base, entry
+        handle = Handle(ino, True, draft=draft)
+        with self._overlay.lock:
+            draft.attach()
+            self._overlay.add(draft)
+            self._overlay.replace(draft, entry)
+            if taken is not None:
+                taken.taken = True
+            self._count(handle)
+        return handle
+
+    def close(self, handle: Handle) -> None:
+        """The last writer's close publishes the draft, if there is one and its name is real."""
+        ino = handle.ino
+        send = None
+        with self._overlay.lock:
+            self._uncount(handle)
+            if handle.draft is not None:
+                handle.draft.detach()
+            draft = self._overlay.draft(ino)
+            if handle.writing and draft is not None and self.publishing.ready(draft):
+                send = draft
+        if handle.reader is not None:
+            handle.reader.close()
+        if send is not None:
+            self.publishing.send(send)
+
+    def closed_in_kernel(self, handle: Handle) -> None:
+        """The kernel's pages are not used by this handle any more."""
+        if not handle.direct:
+            self._pages.closed(handle.ino)
+
+    def _uncount(self, handle: Handle) -> None:
+        handles = self._handles[handle.ino]
+        handles.remove(handle)
+        if not handles:
+            del self._handles[handle.ino]
+        if handle.writing:
+            self._writers[handle.ino] -= 1
+            if not self._writers[handle.ino]:
+                del self._writers[handle.ino]
+
+    def is_written(self, ino: int) -> bool:
+        """Whether a program has the file open for writing."""
+        return ino in self._writers
+
+    # --- reading and writing ------------------------------------------------------------------
+
+    def read(self, handle: Handle, offset: int, size: int) -> bytes:
+        """As pread; waits for bytes that are not here."""
+        draft = self._overlay.draft(handle.ino)
+        if draft is not None and draft is not handle.draft and not handle.orphaned:
+            self._follow(handle)
+        draft = handle.draft
+        if draft is not None:
+            return os.pread(draft.descriptor, size, offset)
+        seen = handle.seen
+        assert seen is not None
+        if seen.content is None:
+            return b""
+        if handle.reader is None:
+            self._open_reader(handle, seen)
+        assert handle.reader is not None
+        return handle.reader.read(offset, size)
+
+    def _open_reader(self, handle: Handle, seen: Shown) -> None:
+        reader = self._contents.open(seen)
+        with self._overlay.lock:
+            if handle.reader is None:
+                handle.reader = reader
+                return
+        reader.close()
+
+    def _follow(self, handle: Handle) -> None:
+        with self._overlay.lock:
+            draft = self._overlay.draft(handle.ino)
+            if draft is not None and draft is not handle.draft:
+                self._attach(handle, draft)
+
+    def _attach(self, handle: Handle, draft: DraftFile) -> None:
+        """With the overlay's lock held."""
+        draft.attach()
+        if handle.draft is not None:
+            handle.draft.detach()
+        handle.draft = draft
+
+    def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
+        """As pwrite, but never less than everything."""
+        draft = self._changed(handle, keep=True)
+        view = memoryview(data)
+        done = 0
+        while done < len(view):
+            done += os.pwrite(draft.descriptor, view[done:], offset + done)
+            draft.size = max(draft.size, offset + done)
+        draft.mtime_ns = time.time_ns()
+        return done
+
+    def truncate(self, handle: Handle, size: int) -> None:
+        """As ftruncate."""
+        draft = self._changed(handle, keep=size > 0)
+        os.ftruncate(draft.descriptor, size)
+        draft.size = size
+        draft.mtime_ns = time.time_ns()
+
+    def sync(self, handle: Handle) -> None:
+        """As fsync: a restarted node would find the draft, and publish it."""
+        draft = handle.draft
+        if draft is not None and draft.state is State.OPEN and not draft.orphaned:
+            os.fsync(draft.descriptor)
+
+    # --- the first change ---------------------------------------------------------------------
+
+    def _changed(self, handle: Handle, keep: bool) -> DraftFile:
+        """The draft to write to, begun if need be; with the old bytes, if those are to be kept."""
+        draft = handle.draft
+        if draft is not None and draft.state is State.OPEN:
+            return draft
+        with self._copying[handle.ino % COPY_LOCKS]:
+            with self._overlay.lock:
+                draft = None if handle.orphaned else self._overlay.draft(handle.ino)
+                if draft is not None and draft.state is State.OPEN:
+                    self._attach(handle, draft)
+                    return draft
+                if draft is not None and draft is not handle.draft:
+                    self._attach(handle, draft)
+            return self._begin(handle, keep)
+
+    def _begin(self, handle: Handle, keep: bool) -> DraftFile:
+        """Make a draft of what the handle reads: a content, or a draft on its way or gone."""
+        before = handle.draft
+        draft = self._blank(handle, before)
+        with discarded_on_error(draft.descriptor, draft.path):
+            if keep and before is not None:
+                _copy(before.descriptor, draft.descriptor)
+            elif keep and handle.seen is not None and handle.seen.content is not None:
+                self._contents.copy(handle.seen, draft.descriptor)
+            draft.size = os.fstat(draft.descriptor).st_size
+        return self._install(handle, before, draft)
+
+    def _blank(self, handle: Handle, before: DraftFile | None) -> DraftFile:
+        if before is not None:
+            folder, name = before.folder, before.name
+            space, executable = before.space, before.executable
+            base, seen = before.base, before.seen
+        else:
+            assert handle.seen is not None
+            base, seen = handle.base, handle.seen
+            folder, name = self._view.folder(seen), seen.shown
+            space, executable = seen.space, seen.executable
+        descriptor, path = self._contents.new_draft(folder, written_name(name, seen), base)
+        draft = DraftFile(
+            handle.ino, space, folder, name, False, path, descriptor, 0, time.time_ns(), executable
+        )
+        draft.base, draft.seen = base, seen
+        return draft
+
+    def _install(self, handle: Handle, before: DraftFile | None, draft: DraftFile) -> DraftFile:
+        with self._overlay.lock:
+            current = None if handle.orphaned else self._overlay.draft(handle.ino)
+            if current is not None and current.state is State.OPEN:
+                # What it was copied from came back, because it could not be published.
+                self._attach(handle, current)
+                os.close(draft.descriptor)
+                discard(draft.path)
+                return current
+            if before is not None:
+                if before.published is not None and before.base is None:
+                    # Nobody had it open when it was published, so nobody asked.
+                    before.base = self._view.base(before.published)
+                draft.base, draft.seen = before.base, before.seen
+            self._attach(handle, draft)
+            if handle.orphaned or (before is not None and before.orphaned):
+                draft.orphaned = True
+                discard(draft.path)
+                return draft
+            if before is not None and before.settling:
+                self._succeed(before, draft)
+            self._overlay.add(draft)
+        self._pages.written(handle.ino, draft)
+        return draft
+
+    def _succeed(self, before: DraftFile, draft: DraftFile) -> None:
+        before.successor, draft.predecessor = draft, before
+        draft.folder, draft.name, draft.placed = before.folder, before.name, before.placed
+        self._overlay.replace(draft, before.replaces)
+
+    def copy_out(self, parked: Parked) -> None:
+        """Make a draft of a parked file that lost its item, under its present name."""
+        entry = parked.entry
+        descriptor, path = self._contents.new_draft(parked.folder, parked.name, None)
+        with discarded_on_error(descriptor, path):
+            if entry.content is not None:
+                self._contents.copy(entry, descriptor)
+            ino = self._changes.new_ino()
+        draft = DraftFile(
+            ino,
+            entry.space,
+            parked.folder,
+            parked.name,
+            True,
+            path,
+            descriptor,
+            entry.size,
+            entry.mtime_ns,
+            entry.executable,
+        )
+        with self._overlay.lock:
+            self._overlay.unpark(parked)
+            self._overlay.add(draft)
+            draft.rest()
+
+    # --- what happens to names ----------------------------------------------------------------
+
+    def edited(self, before: Shown) -> None:
+        """An entry got another name or time here: whoever writes it has seen that version, too.
+
+        Unless it came with other bytes: then somebody else's edit came in between, and stays
+        unseen.
+        """
+        ino = before.ino
+        if not self.is_written(ino) and self._overlay.draft(ino) is None:
+            return
+        after = self._view.entry(ino)
+        if after is None or (after.content, after.size) != (before.content, before.size):
+            return
+        base = self._view.base(after)
+        with self._overlay.lock:
+            for handle in self._handles.get(ino, []):
+                if handle.seen is not None and handle.seen.version == before.version:
+                    handle.seen, handle.base = after, base
+            draft = self._overlay.draft(ino)
+            if draft is None or draft.seen is None or draft.seen.version != before.version:
+                return
+            draft.base, draft.seen = base, after
+        self.publishing.note(draft)
+
+    def orphan(self, ino: int) -> bool:
+        """Its name was removed here: who has it open keeps it, and nobody will see what they write.
+
+        False, and nothing done, while its draft is on its way: wait, and try again.
+        """
+        with self._overlay.lock:
+            draft = self._overlay.draft(ino)
+            if draft is not None and draft.settling:
+                return False
+            for handle in self._handles.get(ino, []):
+                handle.orphaned = True
+            if draft is None:
+                return True
+            draft.orphaned = True
+            self._overlay.drop(draft)
+            draft.rest()
+        for path in (draft.path, *draft.superseded):
+            discard(path)
+        return True
+
+
+def _version(handle: Handle) -> Hashable:
+    if handle.draft is not None:
+        return handle.draft
+    return None if handle.seen is None else handle.seen.content
+
+
+def _copy(source: int, target: int) -> None:
+    """Fill a new file with the bytes of another, from its start."""
+    offset = 0
+    while copied := os.sendfile(target, source, offset, COPY_SIZE_BYTES):
+        offset += copied

@@ -1,0 +1,331 @@
+"""What does a rename, or a removal, mean?
+
+Editors save by writing another file and renaming it, and by setting the old file aside first.
+Identity follows the name in these cases, and the moved file in all others:
+
+- a draft renamed onto a published file becomes that item's next version;
+- a draft renamed from a temporary to a real name is published, once it is closed;
+- a published file renamed to a temporary name is *parked*: others still see it under its old name.
+  If a new file takes the old name within PARKED_SECONDS, it becomes the item's next version, and
+  the parked one stays readable here until it is removed. Else the rename is published.
+
+Every operation resolves its names anew after it had to wait, since the world may have changed.
+"""
+
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import assert_never
+
+from sharefs import errors
+from sharefs.mount.attributes import Found
+from sharefs.mount.drafts import DraftFile, Overlay, Parked
+from sharefs.mount.errnos import Refusal
+from sharefs.mount.files import Files
+from sharefs.mount.listing import Listing, type_of
+from sharefs.mount.names import is_temporary
+from sharefs.mount.ports import Base, Changes, SpaceFolder, View
+from sharefs.records.entry import EntryType
+from sharefs.records.shown import Shown
+
+_log = logging.getLogger(__name__)
+
+PARKED_SECONDS = 3.0
+ATTEMPTS_MAX = 100
+"""Of one operation, each after waiting for a publication that was in its way."""
+
+Schedule = Callable[[float, Callable[[], None]], None]
+"""Calls back after so many seconds, from another thread."""
+
+
+class Moves:
+    """Renames and removals. Thread-safe; holds no lock while the loop works."""
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        listing: Listing,
+        files: Files,
+        view: View,
+        changes: Changes,
+        schedule: Schedule,
+    ) -> None:
+        self._overlay = overlay
+        self._listing = listing
+        self._files = files
+        self._view = view
+        self._changes = changes
+        self._schedule = schedule
+
+    # --- renaming -------------------------------------------------------------------------------
+
+    def rename(self, folder: int, name: str, to: int, to_name: str, may_replace: bool) -> None:
+        """Raises CrossSpaceMove, EntryExists, IsAFolder, NotAFolder, FolderNotEmpty, NotAllowed."""
+        for _ in range(ATTEMPTS_MAX):
+            source = self._listing.find(folder, name)
+            target = self._listing.find_or_none(to, to_name)
+            if target is not None and not may_replace:
+                raise errors.EntryExists(to_name)
+            if target is source or (target is not None and target.ino == source.ino):
+                return
+            self._check(source, target, to)
+            quiet = self._settled(source) and (target is None or self._settled(target))
+            if quiet and self._move(source, target, to, to_name):
+                return
+        raise Refusal(errno.EBUSY)
+
+    def _check(self, source: Found, target: Found | None, to: int) -> None:
+        if isinstance(source, SpaceFolder) or isinstance(target, SpaceFolder):
+            raise errors.NotAllowed("A space is not renamed or replaced in the mount.")
+        destination = self._listing.folder(to)
+        self._listing.folder(self._folder_of(source))
+        if self._listing.space_of(source).space != self._listing.space_of(destination).space:
+            raise errors.CrossSpaceMove("A move between spaces is a copy and a delete.")
+        if isinstance(source, Shown) and source.loser:
+            raise errors.NotAllowed("A conflict's other version can be read, copied and removed.")
+        if target is None:
+            return
+        from_folder = type_of(source) is EntryType.FOLDER
+        to_folder = type_of(target) is EntryType.FOLDER
+        if to_folder and not from_folder:
+            raise errors.IsAFolder("A file can not replace a folder.")
+        if from_folder and not to_folder:
+            raise errors.NotAFolder("A folder can not replace a file.")
+        if to_folder and self._overlay.listed(target.ino):
+            raise errors.FolderNotEmpty("The folder is not empty.")
+
+    def _folder_of(self, found: Found) -> int:
+        match found:
+            case DraftFile() | Parked():
+                return found.folder
+            case Shown():
+                return self._view.folder(found)
+            case SpaceFolder():
+                return found.ino
+
+    def _settled(self, found: Found) -> bool:
+        """Whether nothing of it is on its way; else waits for that, and the caller looks again."""
+        draft = self._overlay.draft(found.ino)
+        if draft is None or not draft.settling:
+            return True
+        self._overlay.await_settled(draft)
+        return False
+
+    def _move(self, source: Found, target: Found | None, to: int, to_name: str) -> bool:
+        """False if something came in between, and the names are to be looked up again."""
+        if isinstance(target, Parked) and not self._clear(target):
+            return False
+        match source:
+            case DraftFile():
+                return self._move_draft(source, target, to, to_name)
+            case Parked():
+                return self._move_parked(source, target, to, to_name)
+            case Shown():
+                return self._move_entry(source, target, to, to_name)
+            case SpaceFolder():
+                raise AssertionError("checked before")
+            case _:
+                assert_never(source)
+
+    # --- moving a draft ---------------------------------------------------------------------------
+
+    def _move_draft(self, draft: DraftFile, target: Found | None, to: int, to_name: str) -> bool:
+        left = draft.replaces
+        taken = self._take_over(target, to, to_name)
+        if target is not None and not self._files.orphan(target.ino):
+            return False
+        with self._overlay.lock:
+            if draft.settling or draft.orphaned:
+                return False
+            self._overlay.move(draft, to, to_name)
+            if taken is not None:
+                draft.seen, draft.base = taken.entry, taken.base
+                self._overlay.replace(draft, taken.entry)
+                taken.mark()
+        if left is not None and taken is not None:
+            self._changes.remove(left.ino)
+        self._files.publishing.note(draft)
+        self._files.publishing.publish_if_ready(draft)
+        return True
+
+    def _take_over(self, target: Found | None, to: int, to_name: str) -> "_Taken | None":
+        """The item whose next version a draft becomes under the new name, if there is one."""
+        match target:
+            case Shown(type=EntryType.FILE, loser=False):
+                return _Taken(target, self._view.base(target))
+            case Shown():
+                self._changes.remove(target.ino)
+            case DraftFile() if target.replaces is not None and target.base is not None:
+                return _Taken(target.replaces, target.base)
+            case None:
+                parked = self._overlay.parked_from(to, to_name)
+                if parked is not None and parked.base is not None:
+                    return _Taken(parked.entry, parked.base, parked)
+            case _:
+                pass
+        return None
+
+    # --- parking ------------------------------------------------------------------------------
+
+    def _park(self, entry: Shown, folder: int, name: str, to: int, to_name: str) -> None:
+        parked = Parked(entry, to, to_name, folder, name, self._view.base(entry))
+        with self._overlay.lock:
+            self._overlay.park(parked)
+        self._schedule(PARKED_SECONDS, partial(self.settle, parked))
+
+    def settle(self, parked: Parked) -> None:
+        """Nothing took its place: publish the rename after all."""
+        with self._overlay.lock:
+            if parked.taken or self._overlay.parked(parked.ino) is not parked:
+                return
+            mine = not parked.settling
+            parked.settling = True
+        if not mine:
+            self._overlay.await_unparked(parked)
+            return
+        try:
+            self._changes.rename(parked.ino, parked.folder, parked.name)
+        except errors.UserError as error:
+            _log.warning("%s keeps its name %s: %s", parked.name, parked.old_name, error)
+        finally:
+            with self._overlay.lock:
+                parked.settling = False
+                self._overlay.unpark(parked)
+
+    def settle_all(self) -> None:
+        """Publish every rename that still waits."""
+        for parked in self._overlay.all_parked():
+            self.settle(parked)
+
+    def make_real(self, parked: Parked) -> None:
+        """Make of a parked file what can be changed: the published one, or a draft with its
+        bytes."""
+        if not parked.taken:
+            self.settle(parked)
+            return
+        self._files.copy_out(parked)
+
+    def _clear(self, parked: Parked) -> bool:
+        """Its name is wanted for something else; False if it still has to be published under it."""
+        if not parked.taken:
+            self.settle(parked)
+            return False
+        with self._overlay.lock:
+            self._overlay.unpark(parked)
+        return True
+
+    def _move_parked(self, parked: Parked, target: Found | None, to: int, to_name: str) -> bool:
+        if not parked.taken:
+            return self._move_back(parked, target, to, to_name)
+        if is_temporary(to_name):
+            if isinstance(target, Shown | DraftFile):
+                self._remove(target)
+            with self._overlay.lock:
+                self._overlay.move(parked, to, to_name)
+            return True
+        if parked.entry.type is not EntryType.SYMLINK:
+            self._files.copy_out(parked)
+            return False
+        if isinstance(target, Shown | DraftFile):
+            self._remove(target)
+        self._changes.make_symlink(to, to_name, parked.entry.target)
+        return self._clear(parked)
+
+    def _move_back(self, parked: Parked, target: Found | None, to: int, to_name: str) -> bool:
+        if target is not None or (to, to_name) != (parked.old_folder, parked.old_name):
+            self.settle(parked)
+            return False
+        with self._overlay.lock:
+            if parked.settling or parked.taken:
+                return False
+            self._overlay.unpark(parked)
+        return True
+
+    # --- moving what is published -------------------------------------------------------------
+
+    def _move_entry(self, entry: Shown, target: Found | None, to: int, to_name: str) -> bool:
+        folder = self._view.folder(entry)
+        untouched = self._overlay.draft(entry.ino) is None and not self._files.is_written(entry.ino)
+        set_aside = is_temporary(to_name) and not is_temporary(entry.shown)
+        if entry.type is EntryType.FILE and set_aside and untouched and target is None:
+            self._park(entry, folder, entry.shown, to, to_name)
+            return True
+        parked = self._overlay.parked_from(to, to_name)
+        if parked is not None and entry.type is not EntryType.FILE:
+            self.settle(parked)
+            return False
+        self._changes.rename(entry.ino, to, to_name)
+        self._files.edited(entry)
+        if parked is not None:
+            self._keep_copy(parked)
+        if isinstance(target, DraftFile):
+            self._remove(target)
+        elif target is not None:
+            self._files.orphan(target.ino)
+        return True
+
+    def _keep_copy(self, parked: Parked) -> None:
+        """Its item, and its inode, went to the file that was moved to its old name."""
+        ino = self._changes.new_ino()
+        with self._overlay.lock:
+            self._overlay.unpark(parked)
+            parked.taken = True
+            parked.entry = replace(parked.entry, ino=ino)
+            self._overlay.park(parked)
+
+    # --- removing -----------------------------------------------------------------------------
+
+    def remove(self, folder: int, name: str, want_folder: bool) -> None:
+        """Raises NoSuchEntry, IsAFolder, NotAFolder, FolderNotEmpty, NotAllowed, ReadOnlySpace."""
+        self._listing.folder(folder)
+        for _ in range(ATTEMPTS_MAX):
+            found = self._listing.find(folder, name)
+            if isinstance(found, SpaceFolder):
+                raise errors.NotAllowed("A space is left with a command, not removed.")
+            is_folder = type_of(found) is EntryType.FOLDER
+            if is_folder and not want_folder:
+                raise errors.IsAFolder("A folder is removed with rmdir.")
+            if want_folder and not is_folder:
+                raise errors.NotAFolder("This is not a folder.")
+            if is_folder and self._overlay.listed(found.ino):
+                raise errors.FolderNotEmpty("The folder is not empty.")
+            if self._settled(found) and self._remove(found):
+                return
+        raise Refusal(errno.EBUSY)
+
+    def _remove(self, found: Shown | DraftFile | Parked) -> bool:
+        """False if something came in between."""
+        match found:
+            case DraftFile():
+                replaced = found.replaces
+                if not self._files.orphan(found.ino):
+                    return False
+                if replaced is not None:
+                    self._changes.remove(replaced.ino)
+            case Parked():
+                if not found.taken:
+                    self._changes.remove(found.ino)
+                with self._overlay.lock:
+                    self._overlay.unpark(found)
+                self._files.orphan(found.ino)
+            case Shown():
+                if found.type is EntryType.FILE and not self._files.orphan(found.ino):
+                    return False
+                self._changes.remove(found.ino)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An item that a draft takes over, and what its writer has seen of it."""
+
+    entry: Shown
+    base: Base
+    parked: Parked | None = None
+
+    def mark(self) -> None:
+        """With the overlay's lock held."""
+        if self.parked is not None:
+            self.parked.taken = True

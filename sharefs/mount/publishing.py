@@ -1,0 +1,171 @@
+"""How does a draft come into the view, and what if it is written again meanwhile?
+
+A draft is sent when it is whole (nobody writes it) and has a real name. A draft that grew from one
+which is still on its way waits for that one's answer, and takes what it became as its own base.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from sharefs.mount import ports
+from sharefs.mount.drafts import DraftFile, Overlay, State, discard
+from sharefs.mount.pages import PageCache
+from sharefs.mount.ports import Base, Changes, Contents, View
+from sharefs.records.shown import Shown
+
+_log = logging.getLogger(__name__)
+
+
+class Publishing:
+    """Sends drafts. Thread-safe: the answers come from the loop, and nothing here waits for it."""
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        view: View,
+        contents: Contents,
+        changes: Changes,
+        pages: PageCache,
+        is_written: Callable[[int], bool],
+    ) -> None:
+        self._overlay = overlay
+        self._view = view
+        self._contents = contents
+        self._changes = changes
+        self._pages = pages
+        self._is_written = is_written
+
+    def ready(self, draft: DraftFile) -> bool:
+        """Whether the draft is now to be sent; then it is PUBLISHING. With the overlay's lock
+        held."""
+        mine = self._overlay.draft(draft.ino) is draft and draft.state is State.OPEN
+        if not mine or self._is_written(draft.ino) or draft.temporary:
+            return False
+        if draft.predecessor is not None:
+            draft.state = State.WAITING
+            return False
+        self._overlay.begin(draft)
+        return True
+
+    def publish_if_ready(self, draft: DraftFile) -> None:
+        """Send the draft, if it is whole and has a real name."""
+        with self._overlay.lock:
+            ready = self.ready(draft)
+        if ready:
+            self.send(draft)
+
+    def send(self, draft: DraftFile) -> None:
+        """Publish a PUBLISHING draft; without any lock."""
+        try:
+            folder, name = self.place(draft)
+            whole = ports.Draft(
+                draft.ino,
+                draft.space,
+                folder,
+                name,
+                draft.base,
+                draft.path,
+                draft.mtime_ns,
+                draft.executable,
+            )
+            self._changes.publish(whole, partial(self._answered, draft))
+        except Exception:
+            _log.exception("a draft could not be handed over: it stays in %s", draft.path)
+            self._answered(draft, None)
+
+    def place(self, draft: DraftFile) -> tuple[int, str]:
+        """Where the version goes: where its entry is now, unless this device says otherwise."""
+        if draft.placed:
+            return draft.folder, written_name(draft.name, draft.replaces)
+        entry = self._view.entry(draft.ino)
+        if entry is None or not entry.live:
+            return draft.folder, written_name(draft.name, draft.seen)
+        return self._view.folder(entry), entry.name
+
+    def _answered(self, draft: DraftFile, shown: Shown | None) -> None:
+        """The loop says that the version is in the view, or can not be."""
+        base = draft.base if shown is None else self._base(draft, shown)
+        send = None
+        with self._overlay.lock:
+            successor = draft.successor
+            if shown is None:
+                self._stay(draft)
+            else:
+                self._leave(draft, shown, base)
+            if successor is not None:
+                draft.successor = successor.predecessor = None
+                if successor.state is State.WAITING:
+                    successor.state = State.OPEN
+                    send = successor if self.ready(successor) else None
+        if successor is not None and not successor.orphaned:
+            self.note(successor)
+        if send is not None:
+            self.send(send)
+
+    def _base(self, draft: DraftFile, shown: Shown) -> Base | None:
+        if draft.users == 0 and draft.successor is None:
+            return None
+        return self._view.base(shown)
+
+    def _leave(self, draft: DraftFile, shown: Shown, base: Base | None) -> None:
+        self._overlay.drop(draft)
+        for path in draft.superseded:
+            discard(path)
+        draft.published = draft.seen = shown
+        draft.base = base
+        successor = draft.successor
+        if successor is None:
+            self._pages.written(draft.ino, shown.content)
+        else:
+            successor.base, successor.seen = base, shown
+            self._overlay.unplace(successor)
+        self._overlay.end(draft, State.OVER)
+
+    def _stay(self, draft: DraftFile) -> None:
+        """It could not be published: it stays here, so that nothing is lost."""
+        if draft.successor is None:
+            self._overlay.end(draft, State.OPEN)
+        else:
+            draft.successor.superseded.append(draft.path)
+            self._overlay.end(draft, State.OVER)
+
+    def retry(self) -> None:
+        """Send again what could not be published."""
+        for draft in self._overlay.drafts():
+            self.publish_if_ready(draft)
+
+    def restore(self, left: ports.Draft) -> None:
+        """List, or publish, what an earlier run left behind."""
+        draft = DraftFile(
+            left.ino,
+            left.space,
+            left.folder,
+            left.name,
+            True,
+            left.path,
+            -1,
+            left.path.stat().st_size,
+            left.mtime_ns,
+            left.executable,
+        )
+        entry = self._view.lookup(left.folder, left.name)
+        draft.base = left.base
+        with self._overlay.lock:
+            self._overlay.add(draft)
+            if entry is not None and left.base is not None and entry.item == left.base.item:
+                self._overlay.replace(draft, entry)
+        self.publish_if_ready(draft)
+
+    def note(self, draft: DraftFile) -> None:
+        """Tell a restarted node where the draft belongs."""
+        # Its publication may be so quick that the file has been moved: then the note is not needed.
+        with suppress(FileNotFoundError):
+            folder, name = self.place(draft)
+            self._contents.note_draft(draft.path, folder, name, draft.base)
+
+
+def written_name(name: str, entry: Shown | None) -> str:
+    """The name for a version: what the entry's writer called it, if it is shown under `name`."""
+    return entry.name if entry is not None and entry.shown == name else name

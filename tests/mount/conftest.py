@@ -1,0 +1,41 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fake_ports import FakeHouse
+
+from sharefs.mount.core import Core
+
+
+class Timers:
+    """Remembers what is to be called later; the test decides when that is."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], None]] = []
+
+    def __call__(self, seconds: float, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def fire(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[FakeHouse]:
+    folder = tmp_path / "drafts"
+    folder.mkdir()
+    house = FakeHouse(folder, ("Family", "Work"))
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def timers() -> Timers:
+    return Timers()
+
+
+@pytest.fixture
+def core(house: FakeHouse, timers: Timers) -> Core:
+    return Core(house, house, house, timers)
