@@ -1,0 +1,22 @@
+"""How does a node look that sends false bytes? As sharefs, but for a bit in every chunk."""
+
+from collections.abc import Callable
+
+from sharefs.store.contents import LocalContent
+
+from sharefs.cli import main
+
+
+def _lying(
+    read_chunk: Callable[[LocalContent, int], bytes],
+) -> Callable[[LocalContent, int], bytes]:
+    def read_false_chunk(local: LocalContent, index: int) -> bytes:
+        data = read_chunk(local, index)
+        return bytes([data[0] ^ 1]) + data[1:]
+
+    return read_false_chunk
+
+
+if __name__ == "__main__":
+    LocalContent.read_chunk = _lying(LocalContent.read_chunk)  # type: ignore[method-assign]
+    main()

@@ -1,0 +1,83 @@
+"""Bytes that are not what they should be: dropped, fetched elsewhere, and the person is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from group import Group, Node, admit, answers, run, until
+from real_files import MIB, sha256, write_random
+
+SIZE_BYTES = 24 * MIB
+
+
+def damage(node: Node) -> int:
+    """Flip bits all over every content file of a node. Returns how many files there were."""
+    files = [path for path in node.home.contents_folder.rglob("*") if path.is_file()]
+    for path in files:
+        with path.open("r+b") as file:
+            for at in range(1000, path.stat().st_size, MIB):
+                file.seek(at)
+                byte = file.read(1)
+                file.seek(at)
+                file.write(bytes([byte[0] ^ 0x55]))
+    return len(files)
+
+
+def up_lying(node: Node) -> None:
+    """Start a node that serves false bytes."""
+    script = Path(__file__).parent / "lying_node.py"
+    command: list[str | Path] = [sys.executable, script, "--home", node.folder]
+    process = subprocess.Popen(
+        [*command, "up", "--foreground", "--mount", node.mount, "--no-discovery"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    node.adopt_child(process)
+
+
+def test_a_damaged_disk_is_noticed_before_it_spreads(group: Group) -> None:
+    anna, bob = group.family("Anna", "Bob")
+    original = write_random(group.base / "film.mkv", SIZE_BYTES, 9)
+    anna.shell(f"cp {original} film.mkv")
+    ghost = bob.at("Family", "film.mkv")
+    until(lambda: ghost.exists() and ghost.stat().st_size == SIZE_BYTES, 10)
+    bob.ask("fetch", ghost)
+    assert damage(anna) == 1
+    (carol,) = group.up("Carol")
+    admit(anna, carol)
+    until(lambda: carol.sees_online("Anna", "Bob"), 15)
+    theirs = carol.at("Family", "film.mkv")
+    until(theirs.exists, 10)
+    carol.ask("fetch", theirs)
+    assert sha256(theirs) == sha256(original)
+    until(lambda: any("film.mkv" in n or "damage" in n for n in anna.status().notices), 10)
+
+
+def test_damage_that_nobody_can_mend_is_an_error_and_no_false_byte(group: Group) -> None:
+    anna, bob = group.family("Anna", "Bob")
+    write_random(anna.at("Family", "film.mkv"), SIZE_BYTES, 9)
+    ghost = bob.at("Family", "film.mkv")
+    until(lambda: ghost.exists() and ghost.stat().st_size == SIZE_BYTES, 10)
+    assert damage(anna) == 1
+    outcome = run(["cat", ghost], 60)
+    assert outcome.code != 0
+    assert answers(anna)
+    assert answers(bob)
+
+
+def test_a_lying_peer_is_dropped_and_the_bytes_come_from_elsewhere(group: Group) -> None:
+    anna, bob, carol = group.family("Anna", "Bob", "Carol")
+    original = write_random(group.base / "film.mkv", SIZE_BYTES, 9)
+    anna.shell(f"cp {original} film.mkv")
+    ghost = bob.at("Family", "film.mkv")
+    until(lambda: ghost.exists() and ghost.stat().st_size == SIZE_BYTES, 10)
+    bob.ask("fetch", ghost)
+    anna.down()
+    up_lying(anna)
+    until(lambda: carol.sees_online("Anna", "Bob"), 20)
+    theirs = carol.at("Family", "film.mkv")
+    carol.ask("fetch", theirs)
+    assert sha256(theirs) == sha256(original)
+    notices = until(lambda: carol.status().notices, 10)
+    assert any("Anna" in notice for notice in notices), notices
+    assert any("Anna" in line for line in carol.ask("status").splitlines())
