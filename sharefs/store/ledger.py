@@ -28,7 +28,7 @@ from sharefs.records.ids import (
 from sharefs.records.record import ContextEntry, Record
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
-from sharefs.store.database import Store
+from sharefs.store.connection import Writer
 from sharefs.store.rows import SAVE_ROW, values_of
 
 INCARNATION_SIZE_BYTES = 8
@@ -49,11 +49,11 @@ class SpaceRow:
 
 
 class Ledger:
-    """The records side of the database. Invariant: it is used where `store.connection` may be."""
+    """The records side of the database. Invariant: used by the loop alone."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._connection = store.connection
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._connection = writer.connection
 
     # --- spaces and rosters ---------------------------------------------------------------------
 
@@ -72,9 +72,9 @@ class Ledger:
             " RETURNING number",
             (id, name, incarnation),
         ).fetchone()
-        top = _top_folder(self._store.new_ino(), number)
+        top = _top_folder(self._writer.new_ino(), number)
         self._connection.execute(SAVE_ROW, values_of(top))
-        self._store.touched.add((number, _NOWHERE))
+        self._writer.touched.add((number, _NOWHERE))
         return int(number)
 
     def rename_space(self, number: int, name: str) -> None:
@@ -259,14 +259,16 @@ class Ledger:
         )
         return last_seen or None
 
-    def setting(self, name: str) -> bytes | None:
+    def setting(self, name: str) -> str | None:
         """A small fact under the node's own name for it."""
         rows = self._column("SELECT value FROM setting WHERE name = ?", (name,))
-        return rows[0] if rows else None
+        return bytes(rows[0]).decode() if rows else None
 
-    def set_setting(self, name: str, value: bytes) -> None:
+    def set_setting(self, name: str, value: str) -> None:
         """See the schema for the names that are taken."""
-        self._connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value.encode())
+        )
 
     def _column(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         return [value for (value,) in self._connection.execute(query, values)]

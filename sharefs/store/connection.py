@@ -1,0 +1,266 @@
+"""How do we talk to SQLite and the disk, and what do their failures mean?
+
+One `Writer`, in the loop's thread; `Readers` for all others. Foreign exceptions end here.
+"""
+
+import errno
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from sharefs.errors import DatabaseDamaged, DiskFull, HomeNotUsable
+from sharefs.records.ids import ItemId
+
+BUSY_SECONDS_MAX = 10.0
+READERS_IDLE_MAX = 8
+WAL_CHECKPOINT_PAGES = 4000
+WAL_SIZE_BYTES_MAX = 64 * 1024 * 1024
+_DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNUSABLE_CODES = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+Place = tuple[int, ItemId]
+"""A folder: the number of its space, and its item."""
+
+
+class InoCounter:
+    """Draws inode numbers that no row has. Any thread."""
+
+    def __init__(self, first: int) -> None:
+        self._count = count(first)
+
+    def __call__(self) -> int:
+        return next(self._count)
+
+
+class Writer:
+    """The connection that writes, and what follows from a transaction.
+
+    Invariant: it is used by one thread at a time, the loop's, but for `make_durable`.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.touched: set[Place] = set()
+        """Folders whose rows were changed since somebody last took this."""
+        greatest = connection.execute("SELECT max(ino) FROM entry").fetchone()[0]
+        self.new_ino = InoCounter(max(greatest or 1, 1) + 1)
+        self._path = path
+        self._after_commit: list[Callable[[], None]] = []
+        self._after_durable: list[Callable[[], None]] = []
+        self._log: int | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing of what is written inside. Not to be nested.
+
+        Raises DiskFull or DatabaseDamaged, after a rollback, where SQLite fails for that.
+        """
+        assert not self.connection.in_transaction, "transactions are not nested"
+        self._after_commit.clear()
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            roll_back(self.connection)
+            raise explained(error, self._path) from error
+        except BaseException:
+            roll_back(self.connection)
+            raise
+        done, self._after_commit = self._after_commit, []
+        for call in done:
+            call()
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have it called, at once, if the transaction that is open commits."""
+        assert self.connection.in_transaction, "only within a transaction"
+        self._after_commit.append(call)
+
+    def after_durable(self, call: Callable[[], None]) -> None:
+        """Have it called, by `make_durable`, if the transaction that is open commits."""
+        self.after_commit(lambda: self._after_durable.append(call))
+
+    def make_durable(self) -> None:
+        """When this returns, what had been committed survives a power cut. Any thread.
+
+        What a checkpoint moved on from the log to the database was synced by it.
+        """
+        count = len(self._after_durable)
+        with translated(self._path):
+            if self._log is None:
+                self._log = os.open(f"{self._path}-wal", os.O_RDONLY)
+                sync_folder(self._path.parent)
+            os.fdatasync(self._log)
+        for call in [self._after_durable.pop(0) for _ in range(count)]:
+            call()
+
+    def take_touched(self) -> set[Place]:
+        """The folders whose rows, or whose rows' local bytes, changed since the last call."""
+        touched, self.touched = self.touched, set()
+        return touched
+
+    def disconnect(self) -> None:
+        """Let go of the files."""
+        self.connection.close()
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
+
+
+class Readers:
+    """Read-only connections, lent to any thread.
+
+    Not thread-local: a thread that comes from C is, to Python, a new one at every callback.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection for the caller alone. Raises DatabaseDamaged."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise explained(error, self._path) from error
+        finally:
+            self._take_back(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        with translated(self._path):
+            return connect_reader(self._path)
+
+    def _take_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._closed and len(self._idle) < READERS_IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Those that are lent are closed when they come back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk say about a file of ours into what a person can act on."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise explained(error, path) from error
+
+
+def explained(error: sqlite3.Error | OSError, path: Path) -> Exception:
+    """DiskFull, DatabaseDamaged or HomeNotUsable; of SQLite, the error itself if it is our bug."""
+    if isinstance(error, OSError):
+        return _explained_os(error, path)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path)):
+        return DiskFull(f"The disk of {path.parent} is full: make room on it.")
+    if code in _DAMAGED_CODES:
+        return DatabaseDamaged(
+            f"The database {path} is damaged ({error}): restore it from a backup, or move it away"
+            " and join the spaces again."
+        )
+    if code in _UNUSABLE_CODES:
+        return HomeNotUsable(
+            f"The database {path} can not be used ({error}): check the disk and whose it is."
+        )
+    return error
+
+
+def _explained_os(error: OSError, path: Path) -> Exception:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return DiskFull(
+            f"There is no room for {path.name} on the disk of {path.parent}: make room on it."
+        )
+    reason = os.strerror(error.errno or 0)
+    return HomeNotUsable(f"{path} can not be used ({reason}): check the disk and whose it is.")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 whole or not at all, durably. Raises OSError."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_full(path: Path) -> bool:
+    return os.statvfs(path.parent).f_bavail == 0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """To write. Raises sqlite3.Error, OSError."""
+    # The file is made here, as SQLite would make it readable for others.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -16000")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_BYTES_MAX}")
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """To read, and change nothing. Raises sqlite3.Error."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=BUSY_SECONDS_MAX,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction that failed."""
+    # SQLite has rolled back by itself after some failures, a full disk among them.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,129 @@
+"""What did programs write that is not published yet?
+
+A file for each, and a note with it, so that a restarted node finds where it belongs: an extended
+attribute, or, where the disk has none or the note is too long for one, a file beside it. A draft
+goes only when the record that publishes it is durable.
+"""
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from sharefs.records.entry import NAME_SIZE_BYTES_MAX
+from sharefs.records.ids import ItemId, SpaceId
+from sharefs.records.record import ContextEntry
+from sharefs.store.connection import translated, write_file
+
+NOTE_ATTRIBUTE = "user.sharefs.draft"
+_NOTE_SUFFIX = ".note"
+_NO_ROOM_IN_ATTRIBUTE = {errno.ENOTSUP, errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
+
+
+class DraftBase(NamedTuple):
+    """What the writer had seen of the item that the draft is a version of."""
+
+    item: ItemId
+    context: tuple[ContextEntry, ...]
+    stamp: int
+    created: int
+
+
+class DraftNote(msgspec.Struct, frozen=True, array_like=True):
+    """Where a draft belongs."""
+
+    version: Literal[1]
+    space: SpaceId
+    parent: ItemId
+    name: str
+    base: DraftBase | None
+    """None for a new item."""
+    temporary: bool = False
+    """It has the name of a program's own temporary file, and stays here until it is renamed."""
+
+
+class Drafts:
+    """The folder of drafts. Any thread, one for a draft at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def create(self, note: DraftNote) -> tuple[int, Path]:
+        """An empty draft, open for reading and writing. Raises DiskFull, HomeNotUsable."""
+        path = self._folder / secrets.token_hex(16)
+        with translated(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            self.note(path, note)
+        except BaseException:
+            os.close(descriptor)
+            self.remove(path)
+            raise
+        return descriptor, path
+
+    def note(self, path: Path, note: DraftNote) -> None:
+        """Say anew where a draft belongs. Raises DiskFull, HomeNotUsable."""
+        assert len(note.name) <= NAME_SIZE_BYTES_MAX, "the mount checks names"
+        data = msgspec.msgpack.encode(note)
+        beside = _beside(path)
+        with translated(path):
+            try:
+                os.setxattr(path, NOTE_ATTRIBUTE, data)
+            except OSError as error:
+                if error.errno not in _NO_ROOM_IN_ATTRIBUTE:
+                    raise
+                # A file beside it counts more than an attribute that an earlier note left.
+                write_file(beside, data)
+            else:
+                beside.unlink(missing_ok=True)
+
+    def left(self) -> list[tuple[Path, DraftNote]]:
+        """The drafts that an earlier node left, the oldest first."""
+        found = [(path, _read_note(path)) for path in self._files()]
+        return [(path, note) for path, note in found if note is not None]
+
+    def strays(self) -> list[Path]:
+        """Drafts whose notes can not be read: they stay, for a person to look at."""
+        return [path for path in self._files() if _read_note(path) is None]
+
+    def remove(self, path: Path) -> None:
+        """The draft is published, or was discarded by the program that made it."""
+        remove_draft(path)
+
+    def _files(self) -> list[Path]:
+        with translated(self._folder):
+            files = [
+                path
+                for path in self._folder.iterdir()
+                if not path.name.endswith((_NOTE_SUFFIX, ".new")) and path.is_file()
+            ]
+            return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def remove_draft(path: Path) -> None:
+    """Forget a draft and its note, if they are there. Raises HomeNotUsable."""
+    with translated(path):
+        path.unlink(missing_ok=True)
+        # Last, as a draft without its note could not be published any more.
+        _beside(path).unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + _NOTE_SUFFIX)
+
+
+def _read_note(path: Path) -> DraftNote | None:
+    try:
+        data = _beside(path).read_bytes()
+    except FileNotFoundError:
+        try:
+            data = os.getxattr(path, NOTE_ATTRIBUTE)
+        except OSError:
+            return None
+    try:
+        return msgspec.msgpack.decode(data, type=DraftNote)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None

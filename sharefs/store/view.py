@@ -1,0 +1,212 @@
+"""What does a folder show, without a word to the loop or the network?
+
+Theory of operation. Rows are cached by folder: names as they were looked up, or, after a listing,
+all of them; and by inode. After each COMMIT the node calls `forget` with the folders whose rows
+changed, and what was cached of them goes. A read that began before that may end after it: every
+read of a folder is registered while it runs, `forget` marks it stale, and what is stale is given to
+the caller but not cached. Look-ups in the cache take no lock.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sharefs.records.ids import ContentId
+from sharefs.records.record import Record
+from sharefs.records.shown import Shown
+from sharefs.store.connection import Place, Readers
+from sharefs.store.ledger import head_at
+from sharefs.store.rows import SELECT_ROWS_WITH_LOCAL, shown_of
+
+CACHED_ENTRIES_MAX = 50_000
+MOUNT_ROOT_INO = 1
+
+_LISTED = "WHERE space = ? AND place = ? AND live = 1 AND shown <> '' AND merged IS NULL"
+
+
+@dataclass(slots=True, eq=False)
+class _Folder:
+    """What is cached of one folder. Invariant: `names` has all its entries if `whole`."""
+
+    names: dict[str, Shown | None] = field(default_factory=dict)
+    """None for a name that was looked up and is not there."""
+    inos: set[int] = field(default_factory=set)
+    """Of rows in `_entries` that are in this place, shown or not."""
+    whole: bool = False
+    used: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """A read under way. `place` is None where the folder is not known beforehand."""
+
+    place: Place | None
+    stale: bool = False
+
+
+class ReadView:
+    """The rows of all spaces, for any thread. Invariant: what is cached is what was committed."""
+
+    def __init__(self, readers: Readers, entries_max: int = CACHED_ENTRIES_MAX) -> None:
+        self._readers = readers
+        self._entries_max = entries_max
+        self._lock = threading.Lock()
+        self._folders: dict[Place, _Folder] = {}
+        self._entries: dict[int, Shown] = {}
+        self._reads: set[_Read] = set()
+        self._count = 0
+
+    def entry(self, ino: int) -> Shown | None:
+        """The row with an inode number, deleted or not."""
+        row = self._entries.get(ino)
+        return row if row is not None else self._load_entry(ino)
+
+    def lookup(self, folder: int, name: str) -> Shown | None:
+        """The entry that a folder shows under a name."""
+        at = self._entries.get(folder) or self._load_entry(folder)
+        if at is None:
+            return None
+        place = (at.space, at.item if at.merged is None else at.merged)
+        cached = self._folders.get(place)
+        if cached is not None:
+            cached.used = True
+            row = cached.names.get(name)
+            if row is not None or cached.whole or name in cached.names:
+                return row
+        return self._load_name(place, name)
+
+    def children(self, folder: int) -> list[Shown]:
+        """What a folder shows, by name. Empty for what is no folder."""
+        at = self.entry(folder)
+        if at is None:
+            return []
+        place = (at.space, at.item if at.merged is None else at.merged)
+        cached = self._folders.get(place)
+        if cached is not None and cached.whole:
+            cached.used = True
+            return [row for row in cached.names.values() if row is not None]
+        return self._load_listing(place)
+
+    def folder(self, entry: Shown) -> int:
+        """The inode of the folder that lists an entry; for a space's top folder, the mount's root.
+
+        Also the mount's root where the folder has not arrived yet.
+        """
+        rows = self._query("WHERE space = ? AND item = ? AND loser = 0", entry.space, entry.place)
+        return rows[0].ino if rows else MOUNT_ROOT_INO
+
+    def head_of(self, entry: Shown) -> Record | None:
+        """The record behind a row, if the row is still what stands."""
+        with self._readers.lent() as connection:
+            return head_at(connection, entry.space, entry.version)
+
+    def entries_of(self, content: ContentId) -> list[Shown]:
+        """The rows of all spaces that have a content."""
+        return self._query("WHERE content = ? AND content IS NOT NULL ORDER BY ino", content)
+
+    def forget(self, touched: Iterable[Place]) -> None:
+        """After a COMMIT: these folders' rows are other than they were."""
+        with self._lock:
+            touched = set(touched)
+            for read in self._reads:
+                read.stale = read.stale or read.place is None or read.place in touched
+            for place in touched:
+                self._drop(place)
+
+    # --- reads that are cached ------------------------------------------------------------------
+
+    def _load_entry(self, ino: int) -> Shown | None:
+        read = self._begin(None)
+        try:
+            rows = self._query("WHERE ino = ?", ino)
+            with self._lock:
+                if rows and not read.stale:
+                    self._keep_entry(rows[0])
+            return rows[0] if rows else None
+        finally:
+            self._end(read)
+
+    def _load_name(self, place: Place, name: str) -> Shown | None:
+        read = self._begin(place)
+        try:
+            rows = self._query(f"{_LISTED} AND shown = ?", *place, name)
+            row = rows[0] if rows else None
+            with self._lock:
+                if not read.stale:
+                    self._keep_name(place, name, row)
+            return row
+        finally:
+            self._end(read)
+
+    def _load_listing(self, place: Place) -> list[Shown]:
+        read = self._begin(place)
+        try:
+            rows = self._query(f"{_LISTED} ORDER BY shown", *place)
+            with self._lock:
+                if not read.stale and len(rows) <= self._entries_max:
+                    self._keep_listing(place, rows)
+            return rows
+        finally:
+            self._end(read)
+
+    def _query(self, condition: str, *values: object) -> list[Shown]:
+        with self._readers.lent() as connection:
+            rows = connection.execute(f"{SELECT_ROWS_WITH_LOCAL}{condition}", values).fetchall()
+        return [shown_of(row) for row in rows]
+
+    def _begin(self, place: Place | None) -> _Read:
+        read = _Read(place)
+        with self._lock:
+            self._reads.add(read)
+        return read
+
+    def _end(self, read: _Read) -> None:
+        with self._lock:
+            self._reads.discard(read)
+
+    # --- the cache, with the lock held ----------------------------------------------------------
+
+    def _keep_entry(self, row: Shown) -> None:
+        folder = self._folders.setdefault((row.space, row.place), _Folder())
+        if row.ino not in folder.inos:
+            self._count += 1
+        folder.inos.add(row.ino)
+        self._entries[row.ino] = row
+        self._make_room()
+
+    def _keep_name(self, place: Place, name: str, row: Shown | None) -> None:
+        folder = self._folders.setdefault(place, _Folder())
+        if name not in folder.names:
+            self._count += 1
+        folder.names[name] = row
+        if row is not None:
+            self._keep_entry(row)
+        else:
+            self._make_room()
+
+    def _keep_listing(self, place: Place, rows: list[Shown]) -> None:
+        self._drop(place)
+        folder = _Folder({row.shown: row for row in rows}, {row.ino for row in rows}, whole=True)
+        self._entries.update((row.ino, row) for row in rows)
+        self._folders[place] = folder
+        self._count += 2 * len(rows)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Drop whole folders, in the order of their coming, but those used of late once later."""
+        while self._count > 2 * self._entries_max and len(self._folders) > 1:
+            place = next(iter(self._folders))
+            folder = self._folders[place]
+            if folder.used:
+                folder.used = False
+                self._folders[place] = self._folders.pop(place)
+            else:
+                self._drop(place)
+
+    def _drop(self, place: Place) -> None:
+        folder = self._folders.pop(place, None)
+        if folder is None:
+            return
+        for ino in folder.inos:
+            self._entries.pop(ino, None)
+        self._count -= len(folder.inos) + len(folder.names)
