@@ -5,7 +5,8 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from group import Group
+
+from scenarios.group import Group
 
 _GROUPS: list[Group] = []
 

@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from group import Outcome, run
+
+from scenarios.group import Outcome, run
 
 _UNSHARE = ["unshare", "--mount", "--propagation", "private"]
 

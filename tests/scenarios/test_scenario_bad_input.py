@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from group import Group, Node, answers, run, sentence_of, shell, until
-from private_system import in_private_system, needs_private_system
 
+from scenarios.group import Group, Node, answers, run, sentence_of, shell, until
+from scenarios.private_system import in_private_system, needs_private_system
 from sharefs.spaces.ticket import PREFIX, read_ticket
 
 # --- tickets --------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ import random
 import subprocess
 
 import pytest
-from group import Group, Node, run, shell, until
-from real_files import MIB, write_random
-from traffic import traffic
+
+from scenarios.group import Group, Node, run, shell, until
+from scenarios.real_files import MIB, write_random
+from scenarios.traffic import traffic
 
 BATCH_SIZE_BYTES = 64 * MIB
 BATCH_S = 1.0

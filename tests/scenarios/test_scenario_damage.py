@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from group import Group, Node, admit, answers, run, until
-from real_files import MIB, sha256, write_random
+from scenarios.group import Group, Node, admit, answers, run, until
+from scenarios.real_files import MIB, sha256, write_random
 
 SIZE_BYTES = 24 * MIB
 

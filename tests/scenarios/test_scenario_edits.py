@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from group import Group, Node, until
-from real_files import MIB, describe, write_random
+
+from scenarios.group import Group, Node, until
+from scenarios.real_files import MIB, describe, write_random
 
 ARRIVES_S = 10.0
 

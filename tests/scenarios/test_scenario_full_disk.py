@@ -3,9 +3,10 @@
 import os
 
 import pytest
-from group import Group, Node, answers, run, shell, until
-from private_system import mount_small_disk, needs_small_disk, unmount_small_disk
-from real_files import MIB, sha256, write_random
+
+from scenarios.group import Group, Node, answers, run, shell, until
+from scenarios.private_system import mount_small_disk, needs_small_disk, unmount_small_disk
+from scenarios.real_files import MIB, sha256, write_random
 
 pytestmark = needs_small_disk
 

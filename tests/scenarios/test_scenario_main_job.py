@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from group import Group, Node, admit, run, shell, until
-from real_files import MIB, describe, sha256, write_random, write_tree
-from traffic import traffic
+
+from scenarios.group import Group, Node, admit, run, shell, until
+from scenarios.real_files import MIB, describe, sha256, write_random, write_tree
+from scenarios.traffic import traffic
 
 FILES = 2400
 LARGE_SIZE_BYTES = 1024 * MIB

@@ -1,0 +1,1 @@
+"""Whole nodes: real processes, mounts and sockets."""
