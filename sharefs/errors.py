@@ -1,9 +1,10 @@
 """Which failures are deliberate, and whose fault is each?
 
-Three families. A `UserError` is something a person can see and act on: a class per failure, with its
-sentence (what happened, why, what to do) and exit code. A `RemoteProtocolError` is a peer's fault: the
-peer is dropped. A `LocalProtocolError` is our bug: stop. Foreign exceptions are translated into these
-once, at the edge of the shell that met them. Only `cli` prints them; only `mount` knows their errno.
+Three families. A `UserError` is something a person can see and act on: a class per failure,
+with its sentence (what happened, why, what to do) and exit code. A `RemoteProtocolError` is a
+peer's fault: the peer is dropped. A `LocalProtocolError` is our bug: stop. Foreign exceptions
+are translated into these once, at the edge of the shell that met them. Only `cli` prints them;
+only `mount` knows their errno.
 """
 
 from typing import ClassVar
@@ -91,7 +92,7 @@ class TransferInterrupted(UserError):
 
 
 class DiskFull(UserError):
-    """No room on the local disk: what was verified stays, and the rest goes on when there is room."""
+    """No room on the local disk: what was verified stays, and the rest goes on later."""
 
     exit_code = 6
 

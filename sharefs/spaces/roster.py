@@ -154,6 +154,8 @@ class Roster:
     devices: dict[DeviceId, Certificate] = field(default_factory=dict)
     invites: dict[PublicKey, OpenInvite] = field(default_factory=dict)
     used: set[PublicKey] = field(default_factory=set)
+    tickets: dict[PublicKey, PublicKey] = field(default_factory=dict)
+    """Curve key to ticket key, of every ticket there ever was."""
     heads: tuple[OperationHash, ...] = ()
     depth: int = -1
     known: frozenset[OperationHash] = frozenset()
@@ -230,6 +232,7 @@ def _apply(roster: Roster, operation: Operation) -> None:
             if invite.role not in INVITABLE_ROLES or invite.ticket_key in roster.used:
                 raise RemoteProtocolError("no such invitation is possible")
             roster.invites[invite.ticket_key] = OpenInvite(invite, operation.author)
+            roster.tickets[invite.curve_key] = invite.ticket_key
         case Admit() as admit:
             _check_author(roster, operation, Right.READ)
             _apply_admit(roster, admit, operation.stamp)

@@ -24,6 +24,8 @@ class Hello(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, ta
     addresses: Annotated[tuple[Address, ...], Meta(max_length=16)]
     spaces: Annotated[tuple[SpaceId, ...], Meta(max_length=SPACES_MAX)]
     doors: Annotated[tuple[Door, ...], Meta(max_length=DOORS_MAX)]
+    answer: bool
+    """Say yours too: the sender has not heard it yet."""
 
 
 class Ping(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=2):

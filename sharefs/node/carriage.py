@@ -1,0 +1,391 @@
+"""How do the effects of `transfer` come about, and how are other members served?
+
+Theory of operation. A chunk that arrives is verified and written by the pool, and the machine is
+told. What was written is synced to disk every SYNC_INTERVAL_SECONDS or SYNC_SIZE_BYTES, and only
+then are its bits saved, so that a crash costs that much to fetch again, and never leaves a bit
+without its bytes. Questions are answered from memory; chunks are read and verified by the pool.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sharefs.errors import (
+    LastCopy,
+    LocalDamage,
+    RemoteProtocolError,
+    SharefsError,
+    UserError,
+)
+from sharefs.mesh.events import Channel
+from sharefs.node.peers import Peers
+from sharefs.node.state import State
+from sharefs.records.content import chunk_id, encode_manifest
+from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
+from sharefs.records.shown import Shown
+from sharefs.transfer import effects, events
+from sharefs.transfer.events import Priority
+from sharefs.transfer.machine import Transfer
+from sharefs.transfer.snapshot import Progress
+from sharefs.wire.message import TransferMessage, encode_message
+from sharefs.wire.transfer import (
+    SMALL_CONTENT_SIZE_BYTES_MAX,
+    Ask,
+    Chunk,
+    Lack,
+    Offer,
+    WantChunks,
+)
+
+log = logging.getLogger("sharefs.node")
+
+SYNC_INTERVAL_SECONDS = 1.0
+SYNC_SIZE_BYTES = 64 * 1024 * 1024
+
+FREE_SECONDS_MAX = 3.0
+
+Done = Callable[[int, SharefsError | None], None]
+
+
+@dataclass(slots=True)
+class _Freeing:
+    """A content that somebody wants to free: who was asked, and whether one of them keeps it."""
+
+    asked: set[DeviceId]
+    kept: bool = False
+    answered: threading.Event = field(default_factory=threading.Event)
+
+
+class Carriage:
+    """Bytes to and from other members. In the loop, but for what says otherwise."""
+
+    def __init__(self, state: State, peers: Peers) -> None:
+        self._state = state
+        self._peers = peers
+        self._machine = Transfer(state.me, state.person_name)
+        self._waiters = itertools.count(1)
+        self._waiting: dict[int, Done] = {}
+        self._timer_at: float | None = None
+        self._unsynced: dict[ContentId, int] = {}
+        self._sync_running = False
+        self._freeing: dict[ContentId, _Freeing] = {}
+
+    def start(self) -> None:
+        """Begin the rounds of syncing."""
+        self._sync_round()
+
+    # --- wanting --------------------------------------------------------------------------------
+
+    def new_waiter(self) -> int:
+        """A number for a want. From any thread."""
+        return next(self._waiters)
+
+    def want(
+        self, waiter: int, row: Shown, start: int, end: int, priority: Priority, done: Done
+    ) -> None:
+        """Have these bytes of an entry here; `done` is told in the loop."""
+        assert row.content is not None, "only a content has bytes"
+        local = self._state.contents.open(row.content, row.size)
+        self._waiting[waiter] = done
+        space = next(r.id for r in self._state.replicas.values() if r.number == row.space)
+        likely = tuple(dict.fromkeys((row.version.device, creator_of(row.item))))
+        self._run(
+            events.Wanted(
+                waiter,
+                space,
+                row.content,
+                row.size,
+                local.manifest,
+                local.bitmap,
+                start,
+                end,
+                priority,
+                likely,
+            )
+        )
+
+    def fetch(self, waiter: int, row: Shown, done: Done) -> None:
+        """Have all of an entry here."""
+        self.want(waiter, row, 0, row.size, Priority.FETCH, done)
+
+    def unwant(self, waiter: int) -> None:
+        """Nobody waits any more."""
+        if self._waiting.pop(waiter, None) is not None:
+            self._run(events.Unwanted(waiter))
+
+    def snapshot(self) -> list[Progress]:
+        """What is on its way."""
+        return list(self._machine.snapshot(time.monotonic()))
+
+    def holders_online(self, entry: Shown) -> int:
+        """How many devices of the space are online, any of which may hold it. From any thread."""
+        return sum(
+            any(
+                r.number == entry.space and device in r.roster.devices
+                for r in list(self._state.replicas.values())
+            )
+            for device in self._peers.online()
+        )
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
+        """It can be asked."""
+        self._run(events.PeerUp(device, spaces))
+
+    def peer_down(self, device: DeviceId) -> None:
+        """It can not."""
+        self._run(events.PeerDown(device))
+
+    def received(
+        self, device: DeviceId, message: TransferMessage, payload: memoryview | None
+    ) -> None:
+        """A member's device said something about bytes. Raises RemoteProtocolError."""
+        match message:
+            case Ask():
+                self._answer(device, message)
+            case WantChunks():
+                self._serve(device, message)
+            case Chunk():
+                self._chunk_arrived(device, message, payload)
+            case Offer():
+                self._free_answered(device, message)
+                self._run(events.Received(device, message))
+            case Lack():
+                self._run(events.Received(device, message))
+
+    def _chunk_arrived(self, device: DeviceId, message: Chunk, payload: memoryview | None) -> None:
+        content, index = message.content, message.index
+        if payload is None:
+            raise RemoteProtocolError("a chunk without bytes")
+        expected = self._machine.expects(content, index)
+        self._run(events.ChunkArrived(device, content, index, len(payload)))
+        local = self._state.contents.known(content)
+        if not expected or local is None or local.manifest is None:
+            return
+        data, name = payload, local.manifest.chunk(index)
+
+        def store() -> events.Event:
+            try:
+                if chunk_id(data) != name:
+                    return events.ChunkBad(device, content, index)
+                local.write_chunk(index, data)
+            except UserError as error:
+                return events.StoreFailed(content, error)
+            return events.ChunkStored(device, content, index)
+
+        def work() -> None:
+            event = store()
+            self._state.loop.post(lambda: self._stored(event, content, len(data)))
+
+        self._state.pool.submit(work)
+
+    def _stored(self, event: events.Event, content: ContentId, size: int) -> None:
+        if isinstance(event, events.ChunkStored):
+            self._unsynced[content] = self._unsynced.get(content, 0) + size
+            if self._unsynced[content] >= SYNC_SIZE_BYTES:
+                self._sync()
+        elif isinstance(event, events.StoreFailed):
+            self._state.notice(f"Bytes could not be kept: {event.error}")
+        self._run(event)
+
+    # --- durable --------------------------------------------------------------------------------
+
+    def _sync_round(self) -> None:
+        self._sync()
+        self._state.loop.at(time.monotonic() + SYNC_INTERVAL_SECONDS, self._sync_round)
+
+    def _sync(self) -> None:
+        if self._sync_running or not self._unsynced:
+            return
+        self._sync_running = True
+        contents, self._unsynced = list(self._unsynced), {}
+
+        def work() -> None:
+            synced = []
+            for content in contents:
+                try:
+                    synced.append((content, self._state.contents.open(content, 0).sync()))
+                except (SharefsError, OSError) as error:
+                    log.warning("bytes may have to be fetched again: %s", error)
+            self._state.loop.post(lambda: self._save_bits(synced))
+
+        self._state.pool.submit(work)
+
+    def sync_now(self) -> None:
+        """Before the node goes down: what was fetched is not fetched again."""
+        contents, self._unsynced = list(self._unsynced), {}
+        for content in contents:
+            self._state.contents.save_bits(content, self._state.contents.open(content, 0).sync())
+
+    def _save_bits(self, synced: list[tuple[ContentId, bytes]]) -> None:
+        self._sync_running = False
+        for content, bitmap in synced:
+            self._state.contents.save_bits(content, bitmap)
+
+    # --- the machine ----------------------------------------------------------------------------
+
+    def _run(self, event: events.Event) -> None:
+        for effect in self._machine.handle(event, time.monotonic()):
+            self._do(effect)
+
+    def _do(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Send():
+                self._state.send(effect.device, effect.message)
+            case effects.KeepManifest():
+                self._keep_manifest(effect)
+            case effects.KeepSmall():
+                self._keep_small(effect)
+            case effects.Satisfied():
+                self._settled(effect.waiter, None)
+            case effects.Failed():
+                self._settled(effect.waiter, effect.error)
+            case effects.Report():
+                self._state.notice(effect.sentence)
+            case effects.SetTimer():
+                self._set_timer(effect.at)
+
+    def _settled(self, waiter: int, error: UserError | None) -> None:
+        done = self._waiting.pop(waiter, None)
+        if done is not None:
+            done(waiter, error)
+
+    def _keep_manifest(self, effect: effects.KeepManifest) -> None:
+        try:
+            self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
+        except UserError as error:
+            self._run(events.StoreFailed(effect.content, error))
+        else:
+            self._run(events.ManifestKept(effect.content))
+
+    def _keep_small(self, effect: effects.KeepSmall) -> None:
+        """Small contents are many: each is one write, and their bits are saved with the others'."""
+        try:
+            self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
+            local = self._state.contents.open(effect.content, len(effect.data))
+            start = 0
+            for index, length in enumerate(effect.manifest.lengths):
+                local.write_chunk(index, effect.data[start : start + length])
+                start += length
+        except UserError as error:
+            self._run(events.StoreFailed(effect.content, error))
+            return
+        self._unsynced[effect.content] = len(effect.data)
+        self._run(events.ContentStored(effect.content))
+
+    def _set_timer(self, at: float) -> None:
+        self._timer_at = at
+
+        def fire() -> None:
+            if self._timer_at == at:
+                self._timer_at = None
+                self._run(events.TimerFired())
+
+        self._state.loop.at(at, fire)
+
+    # --- serving --------------------------------------------------------------------------------
+
+    def _knows(self, space: SpaceId, content: ContentId) -> bool:
+        """Whether a content belongs to the space: no member learns of another space's."""
+        return bool(self._state.replicas[space].shelf.entries_of(content))
+
+    def _answer(self, device: DeviceId, ask: Ask) -> None:
+        nothing = Offer(ask.space, ask.content, False, b"", b"", b"")
+        local = self._state.contents.known(ask.content)
+        if local is None or local.manifest is None or not self._knows(ask.space, ask.content):
+            self._state.send(device, nothing)
+            return
+        bitmap = local.bitmap
+        if ask.content in self._freeing or not any(bitmap):
+            self._state.send(device, nothing)
+            return
+        complete = local.complete
+        manifest = encode_manifest(local.manifest) if ask.with_manifest else b""
+        data = b""
+        size = local.manifest.size
+        if complete and ask.with_data and size <= SMALL_CONTENT_SIZE_BYTES_MAX:
+            data = local.pread(0, size)
+        offer = Offer(ask.space, ask.content, True, b"" if complete else bitmap, manifest, data)
+        self._state.send(device, offer)
+
+    def _serve(self, device: DeviceId, want: WantChunks) -> None:
+        key = self._state.key_of(device)
+        local = self._state.contents.known(want.content)
+        if key is None or local is None or not self._knows(want.space, want.content):
+            self._state.send(device, Lack(want.space, want.content, want.indexes))
+            return
+
+        def work(index: int) -> None:
+            try:
+                data = local.read_chunk(index)
+            except LocalDamage as error:
+                message = str(error)
+                self._state.loop.post(lambda: self._state.notice(message))
+                data = None
+            self._state.loop.post(lambda: send(index, data))
+
+        def send(index: int, data: bytes | None) -> None:
+            if data is None:
+                self._state.send(device, Lack(want.space, want.content, (index,)))
+                return
+            header = encode_message(Chunk(want.space, want.content, index))
+            self._state.outbox.append((key, Channel.BULK, (header, data)))
+
+        for index in want.indexes:
+            self._state.pool.submit(work, index)
+
+    # --- freeing --------------------------------------------------------------------------------
+
+    def free(self, row: Shown) -> int:
+        """Make an entry a ghost. Not in the loop: it asks the others first, and waits.
+
+        Returns the bytes freed. Raises LastCopy unless somebody online has every byte for good.
+        While we ask, we answer such questions with no, so that of two who free one content at the
+        same time neither relies on the other.
+        """
+        content = row.content
+        assert content is not None, "only a content has bytes"
+        if not self._state.loop.call(lambda: self._begin_free(row, content)):
+            raise LastCopy("It is being freed already.")
+        try:
+            freeing = self._freeing[content]
+            freeing.answered.wait(FREE_SECONDS_MAX)
+            return self._state.loop.call(lambda: self._finish_free(content, freeing))
+        finally:
+            self._state.loop.call(lambda: self._freeing.pop(content, None))
+
+    def _begin_free(self, row: Shown, content: ContentId) -> bool:
+        if content in self._freeing:
+            return False
+        space = next(r for r in self._state.replicas.values() if r.number == row.space)
+        asked = [d for d in self._peers.online() if d in space.roster.devices]
+        self._freeing[content] = _Freeing(set(asked))
+        for device in asked:
+            self._state.send(device, Ask(space.id, content, False, False))
+        if not asked:
+            self._freeing[content].answered.set()
+        return True
+
+    def _free_answered(self, device: DeviceId, offer: Offer) -> None:
+        freeing = self._freeing.get(offer.content)
+        if freeing is None:
+            return
+        freeing.asked.discard(device)
+        freeing.kept = freeing.kept or (offer.holds and not offer.bitmap)
+        if freeing.kept or not freeing.asked:
+            freeing.answered.set()
+
+    def _finish_free(self, content: ContentId, freeing: "_Freeing") -> int:
+        if not freeing.kept:
+            raise LastCopy(
+                "No other member who is online has all of it, so it stays here: free it when"
+                " somebody else has it."
+            )
+        freed = self._state.contents.free(content)
+        self._unsynced.pop(content, None)
+        self._run(events.Freed(content))
+        return freed

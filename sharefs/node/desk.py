@@ -1,0 +1,345 @@
+"""How do the mount's edits become versions, and what does the mount see?
+
+Implements `View` and `Changes` of `sharefs.mount.ports`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from sharefs.errors import (
+    CrossSpaceMove,
+    DiskFull,
+    EntryExists,
+    FolderNotEmpty,
+    IsAFolder,
+    NoSuchEntry,
+    NotAFolder,
+    NotAllowed,
+    ReadOnlySpace,
+    SharefsError,
+)
+from sharefs.mount.ports import Base, Draft, SpaceFolder
+from sharefs.node.replica import Replica
+from sharefs.node.state import State, now_ms
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import ROOT, ItemId, creator_of
+from sharefs.records.record import Record, context_of
+from sharefs.records.shown import Shown
+from sharefs.spaces.rights import Right
+from sharefs.store.contents import Adopted
+from sharefs.tree import operations
+from sharefs.tree.operations import Bytes, Change
+
+log = logging.getLogger("sharefs.node")
+
+DISK_FULL_RETRY_SECONDS = 5.0
+
+
+class Desk:
+    """What the mount asks for. From any thread, but for the methods that begin with `_`."""
+
+    def __init__(self, state: State, holders_online: Callable[[Shown], int]) -> None:
+        self._state = state
+        self._holders_online = holders_online
+        self._folders: list[SpaceFolder] = []
+        self._publishing = 0
+        self._idle = threading.Condition()
+
+    # --- View -----------------------------------------------------------------------------------
+
+    def spaces(self) -> list[SpaceFolder]:
+        return self._folders
+
+    def refresh_spaces(self) -> None:
+        """In the loop, when a space or our role in it changed."""
+        folders = []
+        for row in self._state.ledger.spaces():
+            replica = self._state.replicas[row.id]
+            root = replica.shelf.winner(ROOT)
+            assert root is not None, "a space has a row for its root"
+            writable = replica.may(Right.CONTRIBUTE)
+            folders.append(SpaceFolder(root.ino, row.number, row.name, writable, root.mtime_ns))
+        self._folders = folders
+
+    def entry(self, ino: int) -> Shown | None:
+        return self._state.view.entry(ino)
+
+    def lookup(self, folder: int, name: str) -> Shown | None:
+        return self._state.view.lookup(folder, name)
+
+    def children(self, folder: int) -> list[Shown]:
+        return self._state.view.children(folder)
+
+    def folder(self, entry: Shown) -> int:
+        return self._state.view.folder(entry)
+
+    def base(self, entry: Shown) -> Base:
+        head = self._state.view.head_of(entry)
+        if head is None:
+            raise NoSuchEntry("The entry was changed just now: try again.")
+        return Base(entry.item, context_of([head]), head.stamp, entry.created)
+
+    def describe(self, entry: Shown) -> dict[str, str]:
+        replica = self.replica(entry.space)
+        words = {
+            "contributor": replica.roster.label(creator_of(entry.item)),
+            "writer": replica.roster.label(entry.version.device),
+        }
+        if entry.type is EntryType.FILE:
+            words["state"] = self._state_of(entry)
+        if entry.loser:
+            words["conflict"] = "loser"
+        return words
+
+    def _state_of(self, entry: Shown) -> str:
+        here = self._state.contents.local_bytes(entry.content) if entry.content else entry.size
+        if here >= entry.size:
+            return "local"
+        if here > 0:
+            return "partial"
+        return "ghost" if self._holders_online(entry) else "unavailable"
+
+    def replica(self, number: int) -> Replica:
+        """Raises NoSuchEntry for a space that is not here any more."""
+        for replica in list(self._state.replicas.values()):
+            if replica.number == number:
+                return replica
+        raise NoSuchEntry("The space is not here any more.")
+
+    # --- Changes --------------------------------------------------------------------------------
+
+    def new_ino(self) -> int:
+        return self._state.store.new_ino()
+
+    def make_folder(self, folder: int, name: str) -> Shown:
+        return self._state.loop.call(lambda: self._make(folder, name, None))
+
+    def make_symlink(self, folder: int, name: str, target: str) -> Shown:
+        return self._state.loop.call(lambda: self._make(folder, name, target))
+
+    def remove(self, ino: int) -> None:
+        self._state.loop.call(lambda: self._remove(ino))
+
+    def rename(self, ino: int, folder: int, name: str) -> None:
+        self._state.loop.call(lambda: self._rename(ino, folder, name))
+
+    def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
+        self._state.loop.call(lambda: self._touch(ino, mtime_ns, executable))
+
+    def publish(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
+        with self._idle:
+            self._publishing += 1
+
+        def counted(shown: Shown | None) -> None:
+            with self._idle:
+                self._publishing -= 1
+                self._idle.notify_all()
+            done(shown)
+
+        self._publish_soon(draft, counted)
+
+    def settle(self, seconds: float) -> None:
+        """Wait until what was to be published is, or the disk has been full for so long."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._publishing == 0, seconds)
+
+    def _publish_soon(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
+        def adopt() -> None:
+            try:
+                adopted = self._state.contents.adopt(draft.path)
+            except DiskFull as error:
+                self._publish_later(draft, done, error)
+                return
+            except (SharefsError, OSError):
+                log.exception("%s can not be published", draft.name)
+                done(None)
+                return
+            self._state.loop.post(lambda: self._publish(draft, adopted), finish)
+
+        def finish(shown: Shown | None, error: SharefsError | None) -> None:
+            if isinstance(error, DiskFull):
+                self._publish_later(draft, done, error)
+                return
+            if error is not None:
+                log.warning("%s can not be published: %s", draft.name, error)
+            done(shown)
+
+        self._state.pool.submit(adopt)
+
+    def _publish_later(
+        self, draft: Draft, done: Callable[[Shown | None], None], error: DiskFull
+    ) -> None:
+        self._state.notice(
+            f"{draft.name} is kept here, but not shared yet: {error} It goes on when there is room."
+        )
+        again = time.monotonic() + DISK_FULL_RETRY_SECONDS
+        self._state.loop.post(
+            lambda: self._state.loop.at(again, lambda: self._publish_soon(draft, done))
+        )
+
+    # --- in the loop ----------------------------------------------------------------------------
+
+    def _find(self, ino: int) -> tuple[Replica, Shown]:
+        for replica in self._state.replicas.values():
+            row = replica.shelf.row(ino)
+            if row is not None and row.space == replica.number and row.live:
+                return replica, row
+        raise NoSuchEntry("The entry is gone.")
+
+    def _find_folder(self, ino: int) -> tuple[Replica, Shown]:
+        replica, row = self._find(ino)
+        if row.type is not EntryType.FOLDER:
+            raise NotAFolder("It is not a folder.")
+        return replica, row
+
+    def _check_writable(self, replica: Replica) -> None:
+        if not replica.may(Right.CONTRIBUTE):
+            raise ReadOnlySpace(f"You are a reader in {replica.roster.name}.")
+
+    def _named(self, replica: Replica, place: ItemId, name: str) -> Shown | None:
+        rows = replica.shelf.named(place, name)
+        return next((row for row in rows if row.shown == name), None)
+
+    def _head(self, replica: Replica, row: Shown) -> Record:
+        head = self._state.ledger.head(replica.number, row.version)
+        assert head is not None, "a row stands for a head"
+        return head
+
+    def _author(self, replica: Replica, *changes: Change) -> None:
+        replica.author(changes, now_ms())
+
+    def _make(self, folder: int, name: str, target: str | None) -> Shown:
+        replica, place = self._find_folder(folder)
+        self._check_writable(replica)
+        if self._named(replica, place.item, name) is not None:
+            raise EntryExists(f"{name} is there already.")
+        item = self._state.new_item()
+        if target is None:
+            change = operations.make_folder(item, place.item, name, now_ms())
+        else:
+            change = operations.make_symlink(item, place.item, name, target, now_ms())
+        self._author(replica, change)
+        row = replica.shelf.winner(item)
+        assert row is not None, "what was made has a row"
+        return row
+
+    def _members(self, replica: Replica, row: Shown) -> list[Shown]:
+        """A folder, and all that are shown as part of it."""
+        if row.type is not EntryType.FOLDER:
+            return [row]
+        return [row, *replica.shelf.merged_into(row.item)]
+
+    def _remove(self, ino: int) -> None:
+        replica, row = self._find(ino)
+        self._check_writable(replica)
+        if row.item == ROOT:
+            raise NotAllowed("A space's own folder is not removed: leave the space instead.")
+        if row.type is EntryType.FOLDER and replica.shelf.listed(row.item):
+            raise FolderNotEmpty(f"{row.shown} is not empty.")
+        if row.loser:
+            winner = replica.shelf.winner(row.item)
+            assert winner is not None, "a loser lost to a winner"
+            seen = [self._head(replica, winner), self._head(replica, row)]
+            self._author(replica, operations.keep(winner, seen))
+            return
+        self._author(
+            replica,
+            *(
+                operations.remove(member, [self._head(replica, member)])
+                for member in self._members(replica, row)
+                if not member.deleted
+            ),
+        )
+
+    def _rename(self, ino: int, folder: int, name: str) -> None:
+        replica, row = self._find(ino)
+        to, place = self._find_folder(folder)
+        self._check_writable(replica)
+        if to is not replica:
+            raise CrossSpaceMove("From one space to another, an entry is copied and deleted.")
+        if row.loser:
+            raise NotAllowed("A conflict's other version is read and removed, or copied.")
+        existing = self._named(replica, place.item, name)
+        if existing is not None and existing.ino == row.ino:
+            return
+        if existing is not None and self._replace(replica, row, existing):
+            return
+        parent = row.parent if place.item == row.place else place.item
+        wanted = row.name if name == row.shown else name
+        self._author(
+            replica,
+            *(
+                operations.move(member, [self._head(replica, member)], parent, wanted)
+                for member in self._members(replica, row)
+            ),
+        )
+
+    def _replace(self, replica: Replica, row: Shown, existing: Shown) -> bool:
+        """Make room at a name that is taken. True if the rename is done with that."""
+        if existing.type is EntryType.FOLDER:
+            if row.type is not EntryType.FOLDER:
+                raise IsAFolder(f"{existing.shown} is a folder.")
+            self._remove(existing.ino)
+            return False
+        if row.type is EntryType.FOLDER:
+            raise NotAFolder(f"{existing.shown} is not a folder.")
+        if existing.loser or EntryType.SYMLINK in (row.type, existing.type):
+            self._remove(existing.ino)
+            return False
+        held = Bytes(row.size, row.content, row.mtime_ns, row.executable)
+        seen = [self._head(replica, existing)]
+        self._author(replica, operations.replace_bytes(existing, seen, held))
+        self._remove(row.ino)
+        return True
+
+    def _touch(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
+        replica, row = self._find(ino)
+        self._check_writable(replica)
+        if row.item == ROOT or row.loser:
+            raise NotAllowed("Its times and modes are not kept.")
+        change = operations.touch(row, [self._head(replica, row)], mtime_ns, executable)
+        if change.body != operations.keep(row, [self._head(replica, row)]).body:
+            self._author(replica, change)
+
+    def _publish(self, draft: Draft, adopted: Adopted) -> Shown:
+        replica, place = self._find_folder_even_deleted(draft)
+        self._check_writable(replica)
+        self._state.contents.register(adopted)
+        held = Bytes(adopted.size, adopted.content, draft.mtime_ns, draft.executable)
+        base = draft.base
+        if base is None:
+            item = self._state.new_item()
+            change = operations.make_file(item, place.item, draft.name, held, now_ms())
+        else:
+            item = base.item
+            row = replica.shelf.winner(item)
+            # In the place where it is shown it keeps its own parent, which may be merged there.
+            stays = row is not None and row.place == place.item
+            parent = row.parent if row is not None and stays else place.item
+            change = operations.write_file(
+                item, base.context, base.stamp, base.created, parent, draft.name, held
+            )
+        replica.author([change], now_ms(), {item: draft.ino})
+        return self._under_inode(replica, item, draft.ino)
+
+    def _find_folder_even_deleted(self, draft: Draft) -> tuple[Replica, Shown]:
+        """A file that is written into a folder which others deleted brings the folder back."""
+        for replica in self._state.replicas.values():
+            if replica.number == draft.space:
+                row = replica.shelf.row(draft.folder)
+                if row is not None and row.type is EntryType.FOLDER:
+                    return replica, row
+        raise NoSuchEntry("The space is not here any more.")
+
+    def _under_inode(self, replica: Replica, item: ItemId, ino: int) -> Shown:
+        """A file saved by a rename has the inode of the file that was renamed, as on any disk."""
+        row = replica.shelf.winner(item)
+        assert row is not None, "what was written has a row"
+        if row.ino != ino:
+            replica.shelf.erase(row.ino)
+            row = replace(row, ino=ino)
+            replica.shelf.save(row)
+        return row

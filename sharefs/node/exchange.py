@@ -1,0 +1,169 @@
+"""How do the effects of `sync` come about?"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+
+from sharefs.errors import RemoteProtocolError
+from sharefs.node.replica import AuthorUnknown, Replica
+from sharefs.node.state import State
+from sharefs.records.ids import DeviceId, Incarnation, SpaceId
+from sharefs.sync import machine
+from sharefs.wire.message import SyncMessage
+from sharefs.wire.sync import Pull, RosterOperations, Shipment
+
+log = logging.getLogger("sharefs.node")
+
+
+class Exchange:
+    """Runs the machine of sync. In the loop only, but for `flushed`, which the pool posts.
+
+    Own commits go: sealed in a batch, committed, synced to disk by the pool, pushed. Pages are read
+    between batches, when all is committed, and synced if it was not.
+    """
+
+    def __init__(self, state: State, roster_grew: Callable[[Replica], None]) -> None:
+        self._state = state
+        self._machine = machine.Sync(state.me)
+        self._roster_grew = roster_grew
+        self._timer_at: float | None = None
+        self._pages: list[tuple[DeviceId, Pull]] = []
+        self._sealed: list[tuple[Replica, Shipment]] = []
+        self._flushing = False
+
+    def open_space(self, replica: Replica) -> None:
+        """A space is here, or was joined."""
+        self._run(replica.stands(None))
+
+    def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
+        """It is online, or shares more spaces than before."""
+        self._run(machine.PeerUp(device, spaces))
+
+    def peer_down(self, device: DeviceId) -> None:
+        """It is offline."""
+        self._run(machine.PeerDown(device))
+
+    def received(self, device: DeviceId, message: SyncMessage) -> None:
+        """Raises RemoteProtocolError if it is false."""
+        self._run(machine.Received(device, message))
+
+    def roster_grown(self, replica: Replica) -> None:
+        """We added an operation ourselves: tell everybody."""
+        self._run(replica.stands(self._state.me))
+
+    def seal(self) -> None:
+        """At the end of a batch: sign what was made in it."""
+        for replica in self._state.replicas.values():
+            self._sealed += [(replica, shipment) for shipment in replica.seal()]
+
+    def committed(self) -> None:
+        """After COMMIT: read the pages asked for, and have the disk sync what is ours."""
+        if self._pages:
+            self._state.store.make_durable()
+            self._flushed(list(self._sealed), {r: r.sealed for r in self._replicas()})
+            self._sealed = []
+            pages, self._pages = self._pages, []
+            for device, pull in pages:
+                self._state.send(device, self._state.replicas[pull.space].page(pull))
+        if self._sealed and not self._flushing:
+            self._flush()
+
+    def rolled_back(self) -> None:
+        """Nothing of the batch was kept: begin again from what is."""
+        self._sealed = []
+        self._pages = []
+        for replica in self._replicas():
+            replica.reload()
+            self._run(replica.stands(None))
+
+    def _replicas(self) -> list[Replica]:
+        return list(self._state.replicas.values())
+
+    def _flush(self) -> None:
+        self._flushing = True
+        sealed, self._sealed = self._sealed, []
+        marks = {replica: replica.sealed for replica in self._replicas()}
+
+        def sync() -> None:
+            self._state.store.make_durable()
+            self._state.loop.post(done)
+
+        def done() -> None:
+            self._flushing = False
+            self._flushed(sealed, marks)
+
+        self._state.pool.submit(sync)
+
+    def _flushed(self, sealed: list[tuple[Replica, Shipment]], marks: dict[Replica, int]) -> None:
+        for replica, mark in marks.items():
+            if mark > replica.durable:
+                replica.durable = mark
+                self._run(replica.stands(None))
+        for replica, shipment in sealed:
+            self._run(machine.Committed(replica.id, shipment))
+
+    # --- effects --------------------------------------------------------------------------------
+
+    def _run(self, event: machine.Event) -> None:
+        for effect in self._machine.handle(event, time.monotonic()):
+            self._do(effect)
+
+    def _do(self, effect: machine.Effect) -> None:
+        match effect:
+            case machine.Send():
+                self._state.send(effect.peer, effect.message)
+            case machine.SendPage():
+                self._pages.append((effect.peer, effect.pull))
+            case machine.SendRoster():
+                operations = tuple(
+                    self._state.ledger.operations(self._state.replicas[effect.space].number)
+                )
+                self._state.send(effect.peer, RosterOperations(effect.space, operations))
+            case machine.Apply():
+                self._apply(effect)
+            case machine.AddOperations():
+                self._add_operations(effect)
+            case machine.RenewIncarnation():
+                self._renew(self._state.replicas[effect.space])
+            case machine.SetTimer():
+                self._set_timer(effect.at)
+
+    def _apply(self, effect: machine.Apply) -> None:
+        replica = self._state.replicas[effect.space]
+        try:
+            replica.apply(effect.shipments, effect.frontier)
+        except AuthorUnknown as error:
+            log.info("%s", error)
+            self._run(machine.ApplyFailed(effect.peer, effect.space))
+        except RemoteProtocolError:
+            self._run(machine.ApplyFailed(effect.peer, effect.space))
+            raise
+        else:
+            self._run(replica.stands(effect.peer))
+
+    def _add_operations(self, effect: machine.AddOperations) -> None:
+        replica = self._state.replicas[effect.space]
+        if replica.add_operations(effect.operations):
+            self._roster_grew(replica)
+            self._run(replica.stands(effect.peer))
+
+    def _renew(self, replica: Replica) -> None:
+        self._state.notice(
+            "Other members know more of this device's past than this device does, as after a"
+            " restored backup: it goes on under a new number, and nothing is lost."
+        )
+        self._sealed += [(replica, shipment) for shipment in replica.seal()]
+        replica.renew_incarnation(Incarnation(secrets.token_bytes(8)))
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer_at is not None and self._timer_at <= at:
+            return
+        self._timer_at = at
+
+        def fire() -> None:
+            if self._timer_at == at:
+                self._timer_at = None
+                self._run(machine.TimerFired())
+
+        self._state.loop.at(at, fire)

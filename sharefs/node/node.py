@@ -1,0 +1,350 @@
+"""How does a node start, run and stop?"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sharefs.errors import (
+    AddressNotUsable,
+    BadArgument,
+    NoSuchSpace,
+    RemoteProtocolError,
+)
+from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
+from sharefs.mesh.sockets import Mesh
+from sharefs.mount import kernel
+from sharefs.mount.core import Core
+from sharefs.node.admission import Admission
+from sharefs.node.carriage import Carriage
+from sharefs.node.desk import Desk
+from sharefs.node.exchange import Exchange
+from sharefs.node.loop import Loop
+from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
+from sharefs.node.readers import Contents
+from sharefs.node.replica import Replica
+from sharefs.node.state import State
+from sharefs.records.ids import DeviceId, PublicKey, SpaceId
+from sharefs.spaces.identity import Identity, decode_identity
+from sharefs.spaces.ticket import Address
+from sharefs.store.contents import ContentStore
+from sharefs.store.database import Store, open_database
+from sharefs.store.drafts import Drafts
+from sharefs.store.home import Home
+from sharefs.store.ledger import Ledger
+from sharefs.store.shelf import Shelf
+from sharefs.store.view import ReadView
+from sharefs.wire.message import (
+    SessionMessage,
+    SyncMessage,
+    TransferMessage,
+    decode_message,
+)
+from sharefs.wire.session import Redeem
+
+log = logging.getLogger("sharefs.node")
+
+POOL_THREADS = 3
+DIAL_INTERVAL_SECONDS = 30.0
+SETTLE_SECONDS_MAX = 20.0
+DEFAULT_LISTEN = "0.0.0.0 0 0"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """What `up` was told. None stands for the default, or what was used before."""
+
+    listen: str | None = None
+    """`HOST:PORT`; port 0 for any. Bulk goes over the next port."""
+    mount: Path | None = None
+    discovery: bool = True
+
+
+class Node:
+    """A node of one home. `start`, then `wait`, then `close`; `stop` from any thread."""
+
+    def __init__(self, home: Home, options: NodeOptions) -> None:
+        self.home = home
+        self.options = options
+        self.mount_point = options.mount or home.mount_default
+        self._stopped = threading.Event()
+        self._closing: list[Callable[[], None]] = []
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to serve, mount included. Raises UserErrors, and then leaves nothing behind."""
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        identity = decode_identity(self.home.read_identity())
+        self.home.prepare()
+        lock = self.home.lock()
+        self._closing.append(lock.release)
+        kernel.check(self.mount_point)
+        store = open_database(self.home.database_file, self.home.token_file)
+        self._closing.append(store.close)
+        self.loop = Loop(self)
+        mesh = Mesh(identity.secrets.curve_secret, identity.certificate.curve_key, self._admits)
+        self._closing.append(mesh.close)
+        pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="sharefs-pool")
+        self._compose(store, mesh, pool, identity, self._listen(mesh, store))
+        self.loop.start()
+        self._closing.append(self._wind_down)
+        self.loop.call(self._begin)
+        self._mount()
+
+    def _compose(
+        self,
+        store: Store,
+        mesh: Mesh,
+        pool: ThreadPoolExecutor,
+        identity: Identity,
+        address: Address,
+    ) -> None:
+        self.state = State(
+            home=self.home,
+            identity=identity,
+            store=store,
+            ledger=Ledger(store),
+            view=ReadView(store.readers),
+            contents=ContentStore(self.home.contents_folder, store),
+            drafts=Drafts(self.home.drafts_folder),
+            mesh=mesh,
+            loop=self.loop,
+            pool=pool,
+            address=address,
+        )
+        self.exchange = Exchange(self.state, self._roster_grew)
+        self.peers = Peers(self.state, self._peer_up, self._peer_down)
+        self.carriage = Carriage(self.state, self.peers)
+        self.desk = Desk(self.state, self.carriage.holders_online)
+        self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
+
+    def _listen(self, mesh: Mesh, store: Store) -> Address:
+        """Where we were told to, or where we were before, or anywhere."""
+        ledger = Ledger(store)
+        if self.options.listen is not None:
+            host, port = parse_address(self.options.listen)
+            address = mesh.listen(host, port, port + 1 if port else 0)
+        else:
+            host, before, bulk_before = (ledger.setting("listen") or DEFAULT_LISTEN).split()
+            try:
+                address = mesh.listen(host, int(before), int(bulk_before))
+            except AddressNotUsable:
+                address = mesh.listen(host, 0, 0)
+        with store.transaction():
+            ledger.set_setting("listen", f"{address.host} {address.port} {address.bulk_port}")
+        return address
+
+    def _begin(self) -> None:
+        for row in self.state.ledger.spaces():
+            self._add_replica(row.id)
+        if self.state.store.restored and self.state.replicas:
+            self.state.notice("The database was restored or copied: this device counts anew.")
+        self.state.refresh_devices()
+        self.desk.refresh_spaces()
+        for replica in self.state.replicas.values():
+            self.exchange.open_space(replica)
+        self.carriage.start()
+        self._ping_round()
+        self._dial_round()
+
+    def _mount(self) -> None:
+        contents = Contents(self.state, self.carriage, self.desk)
+        left = self.loop.call(contents.left)
+        self.core = Core(self.desk, contents, self.desk)
+        for draft in left:
+            self.core.restore(draft)
+        self._mounted = kernel.mount(self.core, self.mount_point)
+
+    def _wind_down(self) -> None:
+        """Let go in the order in which nothing is lost: programs, drafts, peers, loop."""
+        if hasattr(self, "_mounted"):
+            self._mounted.unmount()
+        if self.loop.failure is None and not self.loop.stopping:
+            self.desk.settle(SETTLE_SECONDS_MAX)
+            self.loop.call(self.carriage.sync_now)
+            self.loop.call(self.peers.say_bye)
+        self.loop.stop()
+        self.state.pool.shutdown(wait=True)
+
+    def wait(self) -> None:
+        """Until `stop`, or until the loop failed, or somebody unmounted us."""
+        while not self._stopped.wait(0.5):
+            if self.loop.stopping or not self._mounted.is_alive():
+                return
+
+    def stop(self) -> None:
+        """Ask the node to go down; returns at once."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Let go of everything, whatever state it is in."""
+        while self._closing:
+            try:
+                self._closing.pop()()
+            except Exception:
+                log.exception("going down")
+
+    # --- the batch ------------------------------------------------------------------------------
+
+    def arrive(self, timeout_s: float) -> list[Callable[[], None]]:
+        """What the mesh brings, as calls to make in the batch."""
+        return [self._handler(event) for event in self.state.mesh.wait(timeout_s)]
+
+    def _handler(self, event: MeshEvent) -> Callable[[], None]:
+        match event:
+            case Arrived():
+                return lambda: self._deliver(event)
+            case LinkUp():
+                return lambda: self.peers.link_up(event.key)
+            case LinkDown():
+                return lambda: self.peers.link_down(event.key)
+            case Denied():
+                return lambda: self._denied(event.key)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """What the loop wraps a batch in."""
+        return self.state.store.transaction()
+
+    def before_commit(self) -> None:
+        """Sign what was made."""
+        self.exchange.seal()
+
+    def after_commit(self) -> None:
+        """Let readers see it, and send."""
+        self.state.view.forget(self.state.store.take_touched())
+        self.exchange.committed()
+        self._send_all()
+
+    def after_rollback(self) -> None:
+        """Begin again from what the disk has."""
+        self.state.view.forget(self.state.store.take_touched())
+        self.exchange.rolled_back()
+        self._send_all()
+
+    def wake(self) -> None:
+        """From any thread: there is something to do."""
+        self.state.mesh.wake()
+
+    def _send_all(self) -> None:
+        outbox, self.state.outbox = self.state.outbox, []
+        for key, channel, frames in outbox:
+            self.state.mesh.send(key, channel, frames)
+
+    # --- what arrives ---------------------------------------------------------------------------
+
+    def _admits(self, key: PublicKey) -> bool:
+        """Whether sockets that show this key may connect: members' devices, and tickets."""
+        return key in self.state.devices or any(
+            key in replica.roster.tickets for replica in self.state.replicas.values()
+        )
+
+    def _denied(self, key: PublicKey) -> None:
+        certificate = self.state.devices.get(key)
+        if certificate is not None:
+            log.info("%s does not know this device (yet)", certificate.person_name)
+
+    def _deliver(self, arrived: Arrived) -> None:
+        certificate = self.state.devices.get(arrived.key)
+        try:
+            if certificate is None:
+                self._bearer_said(arrived)
+            else:
+                self._member_said(certificate.device, arrived)
+        except RemoteProtocolError as error:
+            log.warning("dropped what a peer sent: %s", error)
+            if certificate is not None:
+                self.peers.drop(certificate.device)
+
+    def _bearer_said(self, arrived: Arrived) -> None:
+        message = decode_message(arrived.header)
+        if not isinstance(message, Redeem):
+            raise RemoteProtocolError("a ticket's bearer may redeem it, and nothing else")
+        self.admission.redeemed(arrived.key, message)
+
+    def _member_said(self, device: DeviceId, arrived: Arrived) -> None:
+        message = decode_message(arrived.header)
+        self.peers.alive(device)
+        if isinstance(message, SessionMessage):
+            self.peers.heard(device, message)
+            return
+        if self.peers.is_new(device):
+            self.peers.ask_hello(device)
+        replica = self.state.replicas.get(message.space)
+        if replica is None or device not in replica.roster.devices:
+            raise RemoteProtocolError("a device speaks of a space that it does not share with us")
+        if isinstance(message, SyncMessage):
+            self.exchange.received(device, message)
+        elif isinstance(message, TransferMessage):
+            self.carriage.received(device, message, arrived.payload)
+
+    # --- what follows ---------------------------------------------------------------------------
+
+    def _peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
+        self.exchange.peer_up(device, spaces)
+        self.carriage.peer_up(device, spaces)
+
+    def _peer_down(self, device: DeviceId) -> None:
+        self.exchange.peer_down(device)
+        self.carriage.peer_down(device)
+
+    def _add_replica(self, id: SpaceId) -> Replica:
+        row = next(row for row in self.state.ledger.spaces() if row.id == id)
+        replica = Replica(
+            row,
+            self.state.ledger,
+            Shelf(self.state.store, row.number),
+            self.state.identity,
+            self.state.store.new_ino,
+        )
+        self.state.replicas[id] = replica
+        return replica
+
+    def _open_space(self, id: SpaceId) -> Replica:
+        replica = self._add_replica(id)
+        self.exchange.open_space(replica)
+        self._roster_grew(replica)
+        return replica
+
+    def _roster_grew(self, replica: Replica) -> None:
+        self.state.refresh_devices()
+        self.desk.refresh_spaces()
+        self.exchange.roster_grown(replica)
+        self.peers.announce()
+
+    def _ping_round(self) -> None:
+        self.peers.ping_round()
+        self.loop.at(time.monotonic() + PING_INTERVAL_SECONDS, self._ping_round)
+
+    def _dial_round(self) -> None:
+        self.peers.dial_all()
+        self.loop.at(time.monotonic() + DIAL_INTERVAL_SECONDS, self._dial_round)
+
+    # --- for the parts that answer people -------------------------------------------------------
+
+    def replica_named(self, name: str) -> Replica:
+        """In the loop. Raises NoSuchSpace, with the names there are."""
+        rows = self.state.ledger.spaces()
+        for row in rows:
+            if name in (row.name, row.id.hex()):
+                return self.state.replicas[row.id]
+        names = ", ".join(row.name for row in rows) or "none yet"
+        raise NoSuchSpace(f"There is no space named {name} here. Your spaces: {names}.")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`. Raises BadArgument."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65534:
+        raise BadArgument(f"{text} is no address to listen on: write HOST:PORT, as 0.0.0.0:4747.")
+    return host.strip("[]"), int(port)

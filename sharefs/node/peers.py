@@ -1,0 +1,189 @@
+"""Who is online, and where are they reached?
+
+Theory of operation. A device is *linked* while the mesh has a route to it, and *online* from its
+first Hello until it says Bye, the link is lost, or it is silent for PEER_SILENT_SECONDS although it
+is asked every PING_INTERVAL_SECONDS. Every known address of every member's device is dialled; who
+is told of a new address by a Hello dials it, too.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sharefs.mesh.discovery import reachable_at
+from sharefs.node.state import State
+from sharefs.records.ids import DeviceId, PublicKey, SpaceId
+from sharefs.spaces.ticket import Address, Door
+from sharefs.wire.message import SessionMessage
+from sharefs.wire.session import (
+    DOORS_MAX,
+    Bye,
+    Hello,
+    Ping,
+    Pong,
+    Redeem,
+    Redeemed,
+    Refused,
+)
+
+PING_INTERVAL_SECONDS = 2.0
+PEER_SILENT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Peer:
+    """A device that is linked or was."""
+
+    online: bool = False
+    heard: float = 0.0
+    """Monotonic."""
+    spaces: tuple[SpaceId, ...] = ()
+    addresses: tuple[Address, ...] = field(default_factory=tuple)
+
+
+class Peers:
+    """The session with every member's device. In the loop only."""
+
+    def __init__(
+        self,
+        state: State,
+        up: Callable[[DeviceId, tuple[SpaceId, ...]], None],
+        down: Callable[[DeviceId], None],
+    ) -> None:
+        self._state = state
+        self._up = up
+        self._down = down
+        self.peers: dict[DeviceId, Peer] = {}
+        self._pings = 0
+
+    def online(self) -> list[DeviceId]:
+        """Who is here now."""
+        return [device for device, peer in self.peers.items() if peer.online]
+
+    def is_online(self, device: DeviceId) -> bool:
+        """Whether a device is here now, our own included."""
+        peer = self.peers.get(device)
+        return device == self._state.me or (peer is not None and peer.online)
+
+    def link_up(self, key: PublicKey) -> None:
+        """The mesh has a route."""
+        certificate = self._state.devices.get(key)
+        if certificate is not None:
+            self.peers.setdefault(certificate.device, Peer())
+            self._say_hello(certificate.device, answer=False)
+
+    def link_down(self, key: PublicKey) -> None:
+        """The mesh has no route any more."""
+        certificate = self._state.devices.get(key)
+        if certificate is not None:
+            self._offline(certificate.device)
+
+    def heard(self, device: DeviceId, message: SessionMessage) -> None:
+        """A member's device said something of the session."""
+        match message:
+            case Hello():
+                self._greeted(device, message)
+            case Ping():
+                self._state.send(device, Pong(message.number))
+            case Bye():
+                self._offline(device)
+            case Pong() | Redeem() | Redeemed() | Refused():
+                pass
+
+    def alive(self, device: DeviceId) -> None:
+        """Anything at all arrived from a device."""
+        peer = self.peers.setdefault(device, Peer())
+        peer.heard = time.monotonic()
+
+    def is_new(self, device: DeviceId) -> bool:
+        """It speaks, but has not said Hello since it was last gone."""
+        return not self.peers[device].online
+
+    def ask_hello(self, device: DeviceId) -> None:
+        """Say ours and ask for theirs."""
+        self._say_hello(device, answer=True)
+
+    def _greeted(self, device: DeviceId, hello: Hello) -> None:
+        peer = self.peers.setdefault(device, Peer())
+        peer.addresses = hello.addresses
+        now = time.time()
+        for address in hello.addresses:
+            self._state.ledger.save_address(device, address, now)
+        self._learn(hello.doors)
+        if hello.answer:
+            self._say_hello(device, answer=False)
+        shared = self._state.shared_with(device)
+        if not peer.online or shared != peer.spaces:
+            peer.online, peer.spaces = True, shared
+            self._up(device, shared)
+        key = self._state.key_of(device)
+        if key is not None:
+            self._dial(key, device)
+
+    def _learn(self, doors: tuple[Door, ...]) -> None:
+        for door in doors:
+            certificate = self._state.devices.get(door.curve_key)
+            if certificate is None or certificate.device != door.device:
+                continue
+            known = {address for address, _ in self._state.ledger.addresses(door.device)}
+            fresh = [address for address in door.addresses if address not in known]
+            for address in fresh:
+                self._state.ledger.save_address(door.device, address, 0.0)
+                self._state.mesh.dial(door.curve_key, address)
+
+    def drop(self, device: DeviceId) -> None:
+        """It misbehaved: as if it were gone, until it says Hello again."""
+        self._offline(device)
+
+    def _offline(self, device: DeviceId) -> None:
+        peer = self.peers.get(device)
+        if peer is not None and peer.online:
+            peer.online = False
+            for address in peer.addresses:
+                self._state.ledger.save_address(device, address, time.time())
+            self._down(device)
+
+    def _say_hello(self, device: DeviceId, answer: bool) -> None:
+        shared = self._state.shared_with(device)
+        doors = []
+        for key, certificate in self._state.devices.items():
+            peer = self.peers.get(certificate.device)
+            if peer is None or not peer.online or certificate.device == device:
+                continue
+            if set(shared) & set(peer.spaces):
+                doors.append(Door(certificate.device, key, peer.addresses))
+        hello = Hello(self.addresses(), shared, tuple(doors[:DOORS_MAX]), answer)
+        self._state.send(device, hello)
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Where we can be reached."""
+        return reachable_at(self._state.address)
+
+    def announce(self) -> None:
+        """Our spaces, their members or our addresses changed."""
+        for device in self.online():
+            self._say_hello(device, answer=True)
+
+    def dial_all(self) -> None:
+        """Every known address of every member's device."""
+        for key, certificate in self._state.devices.items():
+            self._dial(key, certificate.device)
+
+    def _dial(self, key: PublicKey, device: DeviceId) -> None:
+        for address, _ in self._state.ledger.addresses(device):
+            self._state.mesh.dial(key, address)
+
+    def ping_round(self) -> None:
+        """Ask everybody, and see who has been silent."""
+        now = time.monotonic()
+        self._pings += 1
+        for device, peer in self.peers.items():
+            if peer.online and now - peer.heard > PEER_SILENT_SECONDS:
+                self._offline(device)
+            if peer.online:
+                self._state.send(device, Ping(self._pings))
+
+    def say_bye(self) -> None:
+        """The node goes down."""
+        for device in self.online():
+            self._state.send(device, Bye())

@@ -1,0 +1,178 @@
+"""How does a program read what may not be here?
+
+Implements `Contents` and `Reader` of `sharefs.mount.ports`, for libfuse's threads. What is here is
+read from the content's file, with no word to the loop; what is not is wanted from the loop, and
+waited for. A reader that goes on where it stopped is read ahead for, in a window that doubles.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from sharefs.errors import NoHolderOnline, SharefsError
+from sharefs.mount.ports import Base, Changes, Draft
+from sharefs.node.carriage import Carriage
+from sharefs.node.state import State
+from sharefs.records.ids import ContentId
+from sharefs.records.shown import Shown
+from sharefs.store.contents import LocalContent
+from sharefs.store.drafts import DraftBase, DraftNote
+from sharefs.transfer.events import Priority
+
+READ_SECONDS_MAX = 120.0
+READ_AHEAD_SIZE_BYTES_MIN = 1024 * 1024
+READ_AHEAD_SIZE_BYTES_MAX = 32 * 1024 * 1024
+COPY_SIZE_BYTES = 8 * 1024 * 1024
+
+
+class ContentReader:
+    """An open content. Several threads may read at once."""
+
+    def __init__(self, state: State, carriage: Carriage, entry: Shown, content: ContentId) -> None:
+        self._state = state
+        self._carriage = carriage
+        self._entry = entry
+        self._local: LocalContent = state.contents.open(content, entry.size)
+        self._next = 0
+        self._window = READ_AHEAD_SIZE_BYTES_MIN
+        self._ahead_until = 0
+        self._ahead: int | None = None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage."""
+        size = min(size, self._entry.size - offset)
+        if size <= 0:
+            return b""
+        if not self._local.complete:
+            self._read_ahead(offset, offset + size)
+            if self._local.missing(offset, size):
+                self._wait(offset, offset + size)
+        return self._local.pread(offset, size)
+
+    def _read_ahead(self, start: int, end: int) -> None:
+        # The kernel's own read-ahead may ask out of order, from several threads.
+        sequential = abs(start - self._next) <= READ_AHEAD_SIZE_BYTES_MIN
+        self._next = max(self._next, end) if sequential else end
+        if not sequential:
+            self._window = READ_AHEAD_SIZE_BYTES_MIN
+            self._ahead_until = 0
+            return
+        if start == 0 or end + self._window // 2 <= self._ahead_until:
+            return
+        until = min(end + self._window, self._entry.size)
+        self._window = min(2 * self._window, READ_AHEAD_SIZE_BYTES_MAX)
+        begin = max(end, self._ahead_until)
+        self._ahead_until = max(until, self._ahead_until)
+        if begin < until and self._local.missing(begin, until - begin):
+            self._want_ahead(begin, until)
+
+    def _want_ahead(self, start: int, end: int) -> None:
+        waiter, before = self._carriage.new_waiter(), self._ahead
+        self._ahead = waiter
+
+        def want() -> None:
+            if before is not None:
+                self._carriage.unwant(before)
+            self._carriage.want(
+                waiter, self._entry, start, end, Priority.READ_AHEAD, lambda _, __: None
+            )
+
+        self._state.loop.post(want)
+
+    def _wait(self, start: int, end: int) -> None:
+        come = threading.Event()
+        failure: list[SharefsError] = []
+
+        def done(_: int, error: SharefsError | None) -> None:
+            if error is not None:
+                failure.append(error)
+            come.set()
+
+        waiter = self._carriage.new_waiter()
+        self._state.loop.post(
+            lambda: self._carriage.want(waiter, self._entry, start, end, Priority.READ, done)
+        )
+        if not come.wait(READ_SECONDS_MAX):
+            self._state.loop.post(lambda: self._carriage.unwant(waiter))
+            raise NoHolderOnline("The bytes did not come in time.")
+        if failure:
+            raise failure[0]
+
+    def close(self) -> None:
+        ahead = self._ahead
+        if ahead is not None:
+            self._state.loop.post(lambda: self._carriage.unwant(ahead))
+
+
+class EmptyReader:
+    """A file of no bytes."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Nothing."""
+        return b""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Contents:
+    """The bytes of files, for the mount. From any thread."""
+
+    def __init__(self, state: State, carriage: Carriage, changes: Changes) -> None:
+        self._state = state
+        self._carriage = carriage
+        self._changes = changes
+
+    def open(self, entry: Shown) -> ContentReader | EmptyReader:
+        if entry.content is None:
+            return EmptyReader()
+        return ContentReader(self._state, self._carriage, entry, entry.content)
+
+    def copy(self, entry: Shown, target: int) -> None:
+        reader = self.open(entry)
+        try:
+            for offset in range(0, entry.size, COPY_SIZE_BYTES):
+                os.pwrite(target, reader.read(offset, COPY_SIZE_BYTES), offset)
+        finally:
+            reader.close()
+
+    def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
+        return self._state.drafts.create(self._note(folder, name, base))
+
+    def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
+        self._state.drafts.note(path, self._note(folder, name, base))
+
+    def _note(self, folder: int, name: str, base: Base | None) -> DraftNote:
+        row = self._state.view.entry(folder)
+        assert row is not None, "a draft is in a folder"
+        space = next(r.id for r in list(self._state.replicas.values()) if r.number == row.space)
+        kept = DraftBase(base.item, base.context, base.stamp, base.created) if base else None
+        return DraftNote(1, space, row.item, name, kept)
+
+    def free_bytes(self) -> tuple[int, int]:
+        disk = os.statvfs(self._state.home.contents_folder)
+        return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+
+    def left(self) -> list[Draft]:
+        """What the programs of a killed node had written and not published. In the loop."""
+        drafts = []
+        for path, note in self._state.drafts.left():
+            replica = self._state.replicas.get(note.space)
+            folder = replica.shelf.winner(note.parent) if replica is not None else None
+            if replica is None or folder is None:
+                self._state.notice(f"{note.name} was left unshared by a stopped node: see {path}.")
+                continue
+            status = path.stat()
+            drafts.append(
+                Draft(
+                    self._changes.new_ino(),
+                    replica.number,
+                    folder.ino,
+                    note.name,
+                    Base(*note.base) if note.base else None,
+                    path,
+                    status.st_mtime_ns,
+                    bool(status.st_mode & 0o100),
+                )
+            )
+        return drafts

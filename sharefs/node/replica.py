@@ -1,0 +1,208 @@
+"""What does this node hold of one space, and how does it add to it?"""
+
+from collections.abc import Callable, Iterable
+
+from sharefs.errors import RemoteProtocolError
+from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
+from sharefs.records.entry import KIND_ENTRY
+from sharefs.records.ids import (
+    DeviceId,
+    Frontier,
+    Incarnation,
+    ItemId,
+    PublicKey,
+)
+from sharefs.records.record import Record, encode_record, hash_record
+from sharefs.spaces.identity import Identity
+from sharefs.spaces.rights import Right
+from sharefs.spaces.roster import Roster, fold, hash_operation
+from sharefs.store.ledger import Ledger, SpaceRow
+from sharefs.store.shelf import Shelf
+from sharefs.sync.machine import Stands
+from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship
+from sharefs.tree.operations import Change
+from sharefs.tree.tree import Tree
+from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
+
+PAGE_SIZE_BYTES_MAX = 1024 * 1024
+
+
+class AuthorUnknown(RemoteProtocolError):
+    """A commit's device is not in the roster that is here: the roster may have grown elsewhere."""
+
+
+class Replica:
+    """One space on this node. All of it in the loop, inside a batch's transaction.
+
+    Invariant: `frontier` is what the ledger holds; `durable` is how much of our own sequence the
+    disk is known to have, and nothing beyond it is shown to a peer.
+    """
+
+    def __init__(
+        self,
+        row: SpaceRow,
+        ledger: Ledger,
+        shelf: Shelf,
+        identity: Identity,
+        new_ino: Callable[[], int],
+    ) -> None:
+        self.number = row.number
+        self.id = row.id
+        self.incarnation = row.incarnation
+        self.shelf = shelf
+        self._ledger = ledger
+        self._identity = identity
+        self._pending: list[tuple[Record, bytes]] = []
+        self.roster = Roster(row.id)
+        self.frontier: Frontier = {}
+        self.tree = Tree(shelf, row.number, new_ino, lambda device: self.roster.label(device))
+        self.reload()
+        self.durable = self.frontier.get(self._own, 0)
+
+    @property
+    def _own(self) -> tuple[DeviceId, Incarnation]:
+        return (self._identity.device, self.incarnation)
+
+    def reload(self) -> None:
+        """Take everything from the ledger again, after a start or a rollback."""
+        self._pending = []
+        self.frontier = self._ledger.frontier(self.number)
+        self.roster = fold(self.id, self._ledger.operations(self.number))
+
+    def may(self, right: Right) -> bool:
+        """Whether we have the right."""
+        return self.roster.may(self._identity.device, right)
+
+    def renew_incarnation(self, incarnation: Incarnation) -> None:
+        """Count anew (I3). Nothing of the old incarnation may be pending."""
+        assert not self._pending, "records of an incarnation are sealed before it ends"
+        self._ledger.set_incarnation(self.number, incarnation)
+        self.incarnation = incarnation
+        self.durable = 0
+
+    # --- our own records ------------------------------------------------------------------------
+
+    def author(
+        self, changes: Iterable[Change], now_ms: int, inos: dict[ItemId, int] | None = None
+    ) -> None:
+        """Make records of changes, and show them; `inos` as for Tree.receive."""
+        for change in changes:
+            record = Record(
+                1,
+                change.item,
+                KIND_ENTRY,
+                self._identity.device,
+                self.incarnation,
+                self._ledger.take_sequences(self.number, 1),
+                change.context,
+                max(now_ms, change.after + 1),
+                change.body,
+            )
+            data = encode_record(record)
+            self._pending.append((record, data))
+            self.tree.receive([(record, data)], inos)
+
+    def seal(self) -> list[Shipment]:
+        """Sign what was made in this batch, to be sent once the disk has it."""
+        shipments = []
+        for start in range(0, len(self._pending), COMMIT_RECORDS_MAX):
+            part = self._pending[start : start + COMMIT_RECORDS_MAX]
+            commit = sign_commit(
+                self._identity.device_key,
+                self.id,
+                self._identity.device,
+                self.incarnation,
+                part[0][0].sequence,
+                self.roster.heads[0],
+                tuple(hash_record(data) for _, data in part),
+            )
+            self._ledger.add_commit(self.number, commit, encode_commit(commit))
+            self._advance({self._own: commit.last})
+            shipments.append(ship(commit, ((record.sequence, data) for record, data in part)))
+        self._pending = []
+        return shipments
+
+    # --- records of others ----------------------------------------------------------------------
+
+    def apply(self, shipments: Iterable[Shipment], merged: Frontier) -> None:
+        """Keep what arrived, then merge the frontier.
+
+        Raises RemoteProtocolError, AuthorUnknown among them, before anything is kept.
+        """
+        opened = [(s, open_shipment(s, self._key_of(s))) for s in shipments]
+        for shipment, records in opened:
+            commit = shipment.commit
+            self._ledger.add_commit(self.number, commit, encode_commit(commit))
+            self.tree.receive(records)
+        self._advance(merged)
+
+    def _key_of(self, shipment: Shipment) -> PublicKey:
+        commit = shipment.commit
+        certificate = self.roster.devices.get(commit.device)
+        if commit.space != self.id:
+            raise RemoteProtocolError("a commit of another space")
+        if certificate is None or commit.roster not in self.roster.known:
+            raise AuthorUnknown("a commit by a device, or upon a roster, that is not known here")
+        if not self.roster.may(commit.device, Right.CONTRIBUTE):
+            raise RemoteProtocolError("a commit by a device that may not contribute")
+        return certificate.device_key
+
+    def _advance(self, merged: Frontier) -> None:
+        for (device, incarnation), sequence in sorted(merged.items()):
+            if sequence > self.frontier.get((device, incarnation), 0):
+                self.frontier[(device, incarnation)] = sequence
+                self._ledger.advance(self.number, device, incarnation, sequence)
+
+    def add_operations(self, operations: Iterable[bytes]) -> bool:
+        """Take in operations of the roster; whether any was new.
+
+        Raises RemoteProtocolError, before anything is kept, if they do not belong here.
+        """
+        known = self._ledger.operations(self.number)
+        grown = fold(self.id, {*known, *operations})
+        fresh = [data for data in sorted(set(operations)) if hash_operation(data) in grown.known]
+        added = [self._ledger.add_operation(self.number, hash_operation(d), d) for d in fresh]
+        self.roster = grown
+        return any(added)
+
+    # --- for peers ------------------------------------------------------------------------------
+
+    def shown_frontier(self) -> Frontier:
+        """The frontier less what of our own the disk may not have yet."""
+        shown = dict(self.frontier)
+        if self._own in shown:
+            shown[self._own] = min(shown[self._own], self.durable)
+        return shown
+
+    @property
+    def sealed(self) -> int:
+        """The last of our sequence that is committed, durable or not."""
+        return self.frontier.get(self._own, 0)
+
+    def stands(self, source: DeviceId | None) -> Stands:
+        """For the machine of sync."""
+        return Stands(self.id, self.roster.digest, self.shown_frontier(), source)
+
+    def page(self, pull: Pull) -> Page:
+        """What of ours is beyond a peer's frontier, from its cursor on.
+
+        Everything must be durable: a record may travel as a hash only with what dominates it.
+        """
+        assert self.durable == self.sealed, "a page shows what may be lost"
+        frontier = frontier_of(pull.frontier)
+        rows = self._ledger.commits_beyond(self.number, frontier, pull.cursor, PAGE_COMMITS_MAX)
+        shipments: list[Shipment] = []
+        cursor, size, complete = pull.cursor, 0, len(rows) < PAGE_COMMITS_MAX
+        for row, data in rows:
+            commit = decode_commit(data)
+            records = self._ledger.records_in(
+                self.number, commit.device, commit.incarnation, commit.first, commit.last
+            )
+            size += len(data) + sum(len(record) for _, record in records)
+            if shipments and size > PAGE_SIZE_BYTES_MAX:
+                complete = False
+                break
+            shipments.append(ship(commit, records))
+            cursor = row
+        merged = entries_of(self.frontier) if complete else ()
+        return Page(pull.space, pull.cursor, cursor, tuple(shipments), complete, merged)

@@ -1,0 +1,319 @@
+"""What does a node answer to people and programs, apart from the mount?
+
+Implements `sharefs.web.ports.Node`. From any thread but the loop.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePath
+
+import sharefs
+from sharefs.errors import NoSuchEntry, NotInASpace, SharefsError, UserError
+from sharefs.node.node import Node, NodeOptions
+from sharefs.node.replica import Replica
+from sharefs.node.reports import (
+    FetchProgress,
+    FreeReport,
+    MemberReport,
+    SpaceReport,
+    StatusReport,
+    TransferReport,
+    TransferSource,
+)
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import ContentId
+from sharefs.records.shown import Shown
+from sharefs.spaces.ticket import read_ticket
+from sharefs.store.home import Home
+
+RATE_WINDOW_SECONDS = 2.0
+
+
+class Service:
+    """A node and what it tells."""
+
+    def __init__(self, home: Home, options: NodeOptions) -> None:
+        self._node = Node(home, options)
+
+    def start(self) -> None:
+        """Returns when the mount serves. Raises UserErrors."""
+        self._node.start()
+
+    def wait(self) -> None:
+        """Returns when the node is to go down."""
+        self._node.wait()
+
+    def stop(self) -> None:
+        """Ask it to; returns at once."""
+        self._node.stop()
+
+    def close(self) -> None:
+        """Unmount and end."""
+        self._node.close()
+
+    # --- spaces ---------------------------------------------------------------------------------
+
+    def status(self) -> StatusReport:
+        node = self._node
+        certificate = node.state.identity.certificate
+
+        def ask() -> tuple[int, list[str], int]:
+            transfers = len(node.carriage.snapshot())
+            return len(node.peers.online()), list(node.state.notices), transfers
+
+        online, notices, transfers = node.loop.call(ask)
+        address = node.state.address
+        return StatusReport(
+            version=sharefs.__version__,
+            person=certificate.person_name,
+            device=certificate.device_name,
+            home=str(node.home.directory),
+            mount=str(node.mount_point),
+            listening=f"{address.host}:{address.port}",
+            pid=os.getpid(),
+            spaces=self.spaces(),
+            peers_online=online,
+            transfers=transfers,
+            notices=notices,
+        )
+
+    def create_space(self, name: str) -> SpaceReport:
+        replica = self._node.loop.call(lambda: self._node.admission.create(name))
+        return self._node.loop.call(lambda: self._space_report(replica))
+
+    def join(self, text: str) -> SpaceReport:
+        replica = self._node.admission.join(read_ticket(text))
+        return self._node.loop.call(lambda: self._space_report(replica))
+
+    def invite(self, space: str, role: str, expires_s: float) -> str:
+        node = self._node
+        return node.loop.call(
+            lambda: node.admission.invite(node.replica_named(space), role, expires_s)
+        )
+
+    def spaces(self) -> list[SpaceReport]:
+        node = self._node
+        return node.loop.call(
+            lambda: [
+                self._space_report(node.state.replicas[row.id])
+                for row in node.state.ledger.spaces()
+            ]
+        )
+
+    def _space_report(self, replica: Replica) -> SpaceReport:
+        node = self._node
+        row = next(row for row in node.state.ledger.spaces() if row.id == replica.id)
+        members = replica.roster.members.values()
+        count, size, local = replica.shelf.totals()
+        me = replica.roster.member_of(node.state.me)
+        return SpaceReport(
+            id=replica.id.hex(),
+            name=row.name,
+            role=me.role.value if me else "none",
+            members=len(members),
+            online=sum(any(map(node.peers.is_online, m.devices)) for m in members),
+            entries=count,
+            bytes=size,
+            local_bytes=local,
+            path=str(node.mount_point / row.name),
+        )
+
+    def members(self, space: str) -> list[MemberReport]:
+        return self._node.loop.call(lambda: self._members(self._node.replica_named(space)))
+
+    def _members(self, replica: Replica) -> list[MemberReport]:
+        node = self._node
+        reports = []
+        for member in replica.roster.members.values():
+            online = any(map(node.peers.is_online, member.devices))
+            seen = [node.state.ledger.last_seen(device) for device in member.devices]
+            reports.append(
+                MemberReport(
+                    name=member.label,
+                    role=member.role.value,
+                    online=online,
+                    me=node.state.me in member.devices,
+                    last_seen=time.time() if online else max(filter(None, seen), default=None),
+                    id=member.person.hex(),
+                )
+            )
+        return reports
+
+    # --- bytes ----------------------------------------------------------------------------------
+
+    def transfers(self) -> list[TransferReport]:
+        node = self._node
+
+        def ask() -> list[TransferReport]:
+            reports = []
+            for progress in node.carriage.snapshot():
+                sources = [
+                    TransferSource(
+                        node.state.person_name(source.device),
+                        source.bytes,
+                        source.bytes_per_second,
+                    )
+                    for source in progress.sources
+                ]
+                reports.append(
+                    TransferReport(
+                        path=self._path_of(progress.content),
+                        direction="in",
+                        size=progress.size,
+                        done=progress.done,
+                        bytes_per_second=progress.bytes_per_second,
+                        sources=sources,
+                        state=progress.state,
+                    )
+                )
+            return reports
+
+        return node.loop.call(ask)
+
+    def _path_of(self, content: ContentId) -> str:
+        """In the loop: one of the places in which a content stands."""
+        for replica in self._node.state.replicas.values():
+            for row in replica.shelf.entries_of(content):
+                if row.live:
+                    return str(self.path(row))
+        return content.hex()[:16]
+
+    def path(self, row: Shown) -> PurePath:
+        """Where an entry is in the mount."""
+        parts: list[str] = []
+        at: Shown | None = row
+        while at is not None and at.shown:
+            parts.append(at.shown)
+            at = self._node.state.view.entry(self._node.desk.folder(at))
+        space = next((f.name for f in self._node.desk.spaces() if f.space == row.space), "")
+        return PurePath(self._node.mount_point, space, *reversed(parts))
+
+    def entries_at(self, path: str) -> list[Shown]:
+        """The entry at a path of the mount, or all spaces' top entries at its root.
+
+        Raises NotInASpace, NoSuchEntry.
+        """
+        desk = self._node.desk
+        absolute = Path(os.path.normpath(path))
+        if not absolute.is_relative_to(self._node.mount_point):
+            raise NotInASpace(f"{path} is not in {self._node.mount_point}, where your spaces are.")
+        parts = absolute.relative_to(self._node.mount_point).parts
+        folders = [f for f in desk.spaces() if not parts or f.name == parts[0]]
+        found = [row for f in folders if (row := desk.entry(f.ino)) is not None]
+        for name in parts[1:]:
+            found = [row for at in found if (row := desk.lookup(at.ino, name)) is not None]
+        if not found and parts:
+            raise NoSuchEntry(f"There is nothing at {path}.")
+        return found
+
+    def files_at(self, path: str) -> Iterator[Shown]:
+        """Every file at or below a path. Raises as `entries_at`."""
+        waiting = self.entries_at(path)
+        while waiting:
+            row = waiting.pop()
+            if row.type is EntryType.FOLDER:
+                waiting += self._node.desk.children(row.ino)
+            elif row.type is EntryType.FILE:
+                yield row
+
+    def fetch(self, paths: list[str]) -> "FetchJob":
+        rows = [row for path in paths for row in self.files_at(path)]
+        job = FetchJob(self, self._node, rows)
+        job.begin()
+        return job
+
+    def free(self, paths: list[str]) -> FreeReport:
+        rows = [row for path in paths for row in self.files_at(path)]
+        files, size = 0, 0
+        refused: list[tuple[str, str]] = []
+        for row in rows:
+            if row.content is None or not self._node.state.contents.local_bytes(row.content):
+                continue
+            try:
+                size += self._node.carriage.free(row)
+                files += 1
+            except UserError as error:
+                refused.append((str(self.path(row)), str(error)))
+        return FreeReport(files, size, refused)
+
+
+class FetchJob:
+    """A fetch under way; what arrived stays when it is cancelled."""
+
+    def __init__(self, service: Service, node: Node, rows: list[Shown]) -> None:
+        self._service = service
+        self._node = node
+        self._lock = threading.Lock()
+        self._rows = rows
+        self._waiting: dict[int, Shown] = {}
+        self._files_done = 0
+        self._bytes_done = 0
+        self._failures: list[tuple[str, str]] = []
+        self._began = self._ended = time.monotonic()
+        self._fetched = 0
+
+    def begin(self) -> None:
+        """Want all of it."""
+        wanted = []
+        contents = self._node.state.contents
+        for row in self._rows:
+            here = contents.local_bytes(row.content) if row.content else row.size
+            if here >= row.size:
+                self._files_done += 1
+                self._bytes_done += row.size
+            else:
+                wanted.append(row)
+        for row in wanted:
+            waiter = self._node.carriage.new_waiter()
+            self._waiting[waiter] = row
+        self._node.loop.call(self._want_all)
+
+    def _want_all(self) -> None:
+        for waiter, row in list(self._waiting.items()):
+            self._node.carriage.fetch(waiter, row, self._done)
+
+    def _done(self, waiter: int, error: SharefsError | None) -> None:
+        with self._lock:
+            row = self._waiting.pop(waiter, None)
+            if row is None:
+                return
+            if error is None:
+                self._files_done += 1
+                self._bytes_done += row.size
+                self._fetched += row.size
+            else:
+                self._failures.append((str(self._service.path(row)), str(error)))
+            if not self._waiting:
+                self._ended = time.monotonic()
+
+    def progress(self) -> FetchProgress:
+        """How far it is."""
+        snapshot = {p.content: p for p in self._node.loop.call(self._node.carriage.snapshot)}
+        with self._lock:
+            under_way = sum(
+                snapshot[row.content].done
+                for row in self._waiting.values()
+                if row.content in snapshot
+            )
+            finished = not self._waiting
+            until = self._ended if finished else time.monotonic()
+            return FetchProgress(
+                files=len(self._rows),
+                files_done=self._files_done,
+                bytes=sum(row.size for row in self._rows),
+                bytes_done=self._bytes_done + under_way,
+                bytes_per_second=(self._fetched + under_way) / max(until - self._began, 0.001),
+                finished=finished,
+                failures=list(self._failures),
+            )
+
+    def cancel(self) -> None:
+        """Returns at once."""
+        with self._lock:
+            waiting, self._waiting = dict(self._waiting), {}
+            self._ended = time.monotonic()
+        for waiter in waiting:
+            self._node.loop.post(partial(self._node.carriage.unwant, waiter))

@@ -1,0 +1,111 @@
+"""What does a node know and own, that all parts of its loop share?"""
+
+import logging
+import secrets
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sharefs.mesh.events import Channel
+from sharefs.mesh.sockets import Mesh
+from sharefs.node.loop import Loop
+from sharefs.node.replica import Replica
+from sharefs.records.ids import DeviceId, ItemId, PublicKey, SpaceId, item_id
+from sharefs.spaces.identity import Certificate, Identity
+from sharefs.spaces.ticket import Address
+from sharefs.store.contents import ContentStore
+from sharefs.store.database import Store
+from sharefs.store.drafts import Drafts
+from sharefs.store.home import Home
+from sharefs.store.ledger import Ledger
+from sharefs.store.view import ReadView
+from sharefs.wire.message import Message, encode_message
+
+log = logging.getLogger("sharefs.node")
+
+NOTICES_MAX = 50
+
+
+@dataclass
+class State:
+    """Owned by the loop, but for what says otherwise."""
+
+    home: Home
+    identity: Identity
+    store: Store
+    ledger: Ledger
+    view: ReadView
+    """Any thread."""
+    contents: ContentStore
+    """Any thread."""
+    drafts: Drafts
+    """Any thread."""
+    mesh: Mesh
+    loop: Loop
+    """`post` and `call` from any thread."""
+    pool: ThreadPoolExecutor
+    """Hashing, chunking, verifying, syncing."""
+    address: Address
+    replicas: dict[SpaceId, Replica] = field(default_factory=dict)
+    devices: dict[PublicKey, Certificate] = field(default_factory=dict)
+    """Every device that some roster knows, by the key its sockets show."""
+    outbox: list[tuple[PublicKey, Channel, tuple[bytes | memoryview, ...]]] = field(
+        default_factory=list
+    )
+    notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
+
+    @property
+    def me(self) -> DeviceId:
+        return self.identity.device
+
+    def send(self, device: DeviceId, message: Message, channel: Channel = Channel.CONTROL) -> None:
+        """To a member's device, after the batch is committed."""
+        key = self.key_of(device)
+        if key is not None:
+            self.outbox.append((key, channel, (encode_message(message),)))
+
+    def key_of(self, device: DeviceId) -> PublicKey | None:
+        """The Curve25519 key of a member's device."""
+        for replica in self.replicas.values():
+            certificate = replica.roster.devices.get(device)
+            if certificate is not None:
+                return certificate.curve_key
+        return None
+
+    def shared_with(self, device: DeviceId) -> tuple[SpaceId, ...]:
+        """The spaces that a device is in, too."""
+        return tuple(
+            id for id, replica in sorted(self.replicas.items()) if device in replica.roster.devices
+        )
+
+    def refresh_devices(self) -> None:
+        """After any roster changed."""
+        self.devices = {
+            certificate.curve_key: certificate
+            for replica in self.replicas.values()
+            for certificate in replica.roster.devices.values()
+            if certificate.device != self.me
+        }
+
+    def person_name(self, device: DeviceId) -> str:
+        """What to call whoever uses a device."""
+        for replica in self.replicas.values():
+            if device in replica.roster.devices:
+                return replica.roster.label(device)
+        return "somebody"
+
+    def new_item(self) -> ItemId:
+        """An item of ours."""
+        return item_id(self.me, secrets.token_bytes(8))
+
+    def notice(self, sentence: str) -> None:
+        """Tell the person, in `status`; the same sentence once."""
+        log.warning("%s", sentence)
+        if sentence not in self.notices:
+            self.notices.append(sentence)
+
+
+def now_ms() -> int:
+    """The wall clock, as stamps count."""
+    return int(time.time() * 1000)
