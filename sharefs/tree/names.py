@@ -17,6 +17,9 @@ Label = Callable[[DeviceId], str]
 
 _DOUBLE_SUFFIXES = (".tar",)
 _SUFFIX_SIZE_BYTES_MAX = 64
+_LABEL_SIZE_BYTES_MAX = 64
+_STAMP_MAX = 253_402_300_799_000
+"""The last moment of the calendar, in milliseconds: a stamp is whatever its writer says."""
 
 
 def assign_names(rows: Iterable[Shown], label: Label) -> dict[int, str]:
@@ -39,12 +42,18 @@ def assign_names(rows: Iterable[Shown], label: Label) -> dict[int, str]:
     return names
 
 
+def could_be_made(name: str) -> bool:
+    """Whether a name looks as if `assign_names` had made it."""
+    return " (" in name
+
+
 def _candidates(row: Shown, label: Label) -> Iterator[str]:
     if row.loser:
-        when = datetime.fromtimestamp(row.stamp / 1000, UTC).strftime("%Y-%m-%d %H.%M")
-        words = f"conflict, {label(row.version.device)}, {when}"
+        moment = datetime.fromtimestamp(min(row.stamp, _STAMP_MAX) / 1000, UTC)
+        who = _cut(label(row.version.device), _LABEL_SIZE_BYTES_MAX)
+        words = f"conflict, {who}, {moment:%Y-%m-%d %H.%M}"
     else:
-        words = label(creator_of(row.item))
+        words = _cut(label(creator_of(row.item)), _LABEL_SIZE_BYTES_MAX)
     number = 1
     while True:
         yield put_in_brackets(row.name, words if number == 1 else f"{words} {number}")
@@ -56,14 +65,17 @@ def put_in_brackets(name: str, words: str) -> str:
     stem, suffix = split_suffix(name)
     words = words.replace("/", "-").replace("\x00", "")
     added = f" ({words}){suffix}"
-    room = NAME_SIZE_BYTES_MAX - len(added.encode())
-    return stem.encode()[:room].decode(errors="ignore") + added
+    return _cut(stem, NAME_SIZE_BYTES_MAX - len(added.encode())) + added
+
+
+def _cut(text: str, size_bytes: int) -> str:
+    return text.encode()[:size_bytes].decode(errors="ignore")
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """Stem and suffix; a leading dot begins no suffix, and `.tar.gz` is one."""
+    """Stem and suffix; a leading dot begins no suffix, a space ends none, and `.tar.gz` is one."""
     stem, dot, last = name.rpartition(".")
-    if not stem.strip(".") or len(last.encode()) > _SUFFIX_SIZE_BYTES_MAX:
+    if not stem.strip(".") or " " in last or len(last.encode()) > _SUFFIX_SIZE_BYTES_MAX:
         return name, ""
     for double in _DOUBLE_SUFFIXES:
         if stem.endswith(double) and stem != double:

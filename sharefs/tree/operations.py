@@ -2,16 +2,20 @@
 
 Each function turns what a person did into `Change`s, which the node signs in order. A version's
 context is what its writer had seen: the head it was made from, never a conflict's losers.
+
+But a version vector can not tell a device's fifth record from its tenth: whoever goes on from the
+tenth supersedes the fifth too. So each version follows its own device's heads (`chain`), and a
+loser among these, which it would silently replace, becomes an entry of its own (`keep_apart`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from sharefs.records.entry import Entry, EntryType, check_name, encode_entry
-from sharefs.records.ids import ContentId, ItemId
-from sharefs.records.record import ContextEntry, Record, context_of
+from sharefs.records.ids import ContentId, DeviceId, Incarnation, ItemId
+from sharefs.records.record import ContextEntry, Record, context_of, sees
 from sharefs.records.shown import Shown
 
 
@@ -87,9 +91,12 @@ def write_file(
 
 
 def move(row: Shown, seen: Iterable[Record], parent: ItemId, name: str) -> Change:
-    """Another folder or name. Raises the errors of `check_name`."""
+    """Another folder or name; a folder that lived on by what it holds is no longer deleted.
+
+    Raises the errors of `check_name`.
+    """
     check_name(name)
-    return _change(row, seen, parent=parent, name=name)
+    return _change(row, seen, deleted=False, parent=parent, name=name)
 
 
 def remove(row: Shown, seen: Iterable[Record]) -> Change:
@@ -124,6 +131,38 @@ def replace_bytes(row: Shown, seen: Iterable[Record], held: Bytes) -> Change:
 def keep(row: Shown, seen: Iterable[Record]) -> Change:
     """The same again, having seen more: how a conflict's loser is let go."""
     return _change(row, seen)
+
+
+def keep_apart(item: ItemId, loser: Shown, now_ms: int) -> Change:
+    """A conflict's loser as a new entry, under the name and in the place it has now."""
+    entry = msgspec.structs.replace(
+        entry_of(loser), parent=loser.place, name=loser.shown, created=now_ms
+    )
+    return Change(item, (), -1, encode_entry(entry))
+
+
+def chain(
+    change: Change, heads: Iterable[Record], device: DeviceId, incarnation: Incarnation
+) -> Change:
+    """The change, made to follow its author's own heads too. `heads` are the item's."""
+    own = [head for head in heads if (head.device, head.incarnation) == (device, incarnation)]
+    if not own:
+        return change
+    seen = {(d, i): s for d, i, s in change.context}
+    for d, i, s in context_of(own):
+        seen[d, i] = max(seen.get((d, i), 0), s)
+    context = tuple((d, i, s) for (d, i), s in sorted(seen.items()))
+    after = max(change.after, *(head.stamp for head in own))
+    return replace(change, context=context, after=after)
+
+
+def unseen_losers(change: Change, losers: Iterable[Shown], chained: Change) -> list[Shown]:
+    """The rows of the item's losers that only the chain supersedes: to be kept apart first."""
+    return [
+        row
+        for row in losers
+        if sees(chained.context, row.version) and not sees(change.context, row.version)
+    ]
 
 
 def _change(row: Shown, seen: Iterable[Record], **fields: object) -> Change:

@@ -4,46 +4,81 @@ Theory of operation. `receive` keeps the undominated records of each item (I4) a
 the items that changed. The view is a pure function of the heads (I5, I7), updated for the
 folders concerned only:
 
-- the *winner* of an item gives its row; losers that hold bytes of their own get a row beside it;
-- a row's *anchor* is its parent, but for the folder with the greatest stamp in a cycle, and for
-  an entry whose parent is no folder: those are anchored at the root;
-- a row is *live* if it is not deleted, or is a folder in which something live is anchored;
+- the *winner* of an item gives its row; losers that hold bytes of their own get a row beside it,
+  under the winner's name and wherever it goes;
+- a row's *anchor* is its parent, but for the folder with the greatest stamp in a cycle of folders,
+  and for an entry whose parent is no folder: those are anchored at the root;
+- a row is *live* if it is not deleted, or is a folder in which something live is anchored, be it
+  a loser;
 - live folders of one name in one place are *merged* into the earliest of them; `place` is where
   a row is listed, so children of a merged folder are listed in the one it is merged into;
 - names are given per place, by `names`.
 
-A change makes places dirty; naming a place may merge or part folders, which makes other places
-dirty, deeper down each time.
+Settling changes anchors first, then life, which flows up the anchors. Every row saved makes its
+place dirty. Naming a dirty place may merge or part folders, which moves their children, and makes
+other places dirty, one step deeper each time; so it ends.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
-from sharefs.records.ids import ROOT, Coordinate, ItemId
+from sharefs.records.ids import ROOT, ContentId, Coordinate, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.tree.names import Label, assign_names
+from sharefs.tree.names import Label, assign_names, could_be_made
 
 
 class Shelf(Protocol):
-    """Where heads and rows of one space are kept; `store` implements it."""
+    """Where heads and rows of one space are kept; `store` implements it.
+
+    Winners' rows and losers' rows are told apart by `loser`; the root's own row is in no answer
+    but `winner`'s.
+    """
 
     def heads(self, item: ItemId) -> list[Record]: ...
     def add_head(self, record: Record, data: bytes) -> None: ...
     def drop_head(self, coordinate: Coordinate) -> None: ...
     def winner(self, item: ItemId) -> Shown | None: ...
     def losers(self, item: ItemId) -> list[Shown]: ...
-    def listed(self, place: ItemId) -> list[Shown]: ...
-    def anchored(self, item: ItemId) -> list[Shown]: ...
-    def has_live_child(self, item: ItemId) -> bool: ...
-    def odd(self, place: ItemId) -> bool: ...
-    def named(self, place: ItemId, name: str) -> list[Shown]: ...
-    def save(self, row: Shown) -> None: ...
-    def row(self, ino: int) -> Shown | None: ...
+
+    def listed(self, place: ItemId) -> list[Shown]:
+        """The live rows of that place, losers and merged folders among them."""
+        ...
+
+    def anchored(self, item: ItemId) -> list[Shown]:
+        """The winners anchored there, dead ones among them."""
+        ...
+
+    def has_live_child(self, item: ItemId) -> bool:
+        """Whether a live row is anchored there, a winner's or a loser's."""
+        ...
+
+    def odd(self, place: ItemId) -> bool:
+        """Whether a live row of that place is merged, or a loser, or shown under a made name."""
+        ...
+
+    def named(self, place: ItemId, name: str) -> list[Shown]:
+        """The live rows of that place whose name, or shown name, this is."""
+        ...
+
+    def save(self, row: Shown) -> None:
+        """Keep it, instead of the row of the same inode."""
+        ...
+
     def erase(self, ino: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Unnamed:
+    """What happened in a place since names were given there."""
+
+    changed: dict[ItemId, None] = field(default_factory=dict)
+    """Whose rows came, or are not what they were."""
+    freed: dict[str, None] = field(default_factory=dict)
+    """Names that somebody else there may now be shown under."""
 
 
 class Tree:
@@ -55,7 +90,9 @@ class Tree:
         self._space = space
         self._new_ino = new_ino
         self._label = label
-        self._dirty: dict[ItemId, set[int]] = {}
+        self._unnamed: dict[ItemId, _Unnamed] = {}
+        self._winners: dict[ItemId, Shown | None] = {}
+        """What the shelf holds, as far as this `receive` asked or wrote."""
 
     def receive(
         self, records: Iterable[tuple[Record, bytes]], inos: dict[ItemId, int] | None = None
@@ -64,65 +101,64 @@ class Tree:
 
         Returns the items whose heads changed.
         """
-        changed: dict[ItemId, None] = {}
+        self._unnamed.clear()
+        self._winners.clear()
+        changed: dict[ItemId, list[Record]] = {}
         for record, data in records:
-            if self._keep(record, data):
-                changed[record.item] = None
-        for item in changed:
-            self._settle(item, inos or {})
-        while self._dirty:
-            place = min(self._dirty)
-            self._name(place, self._dirty.pop(place))
+            heads = self._keep(record, data, changed.get(record.item))
+            if heads is not None:
+                changed[record.item] = heads
+        for item, heads in changed.items():
+            self._settle(item, heads, inos or {})
+        while self._unnamed:
+            place = next(iter(self._unnamed))
+            self._name(place, self._unnamed.pop(place))
         return list(changed)
 
-    def _keep(self, record: Record, data: bytes) -> bool:
-        heads = self._shelf.heads(record.item)
+    def _keep(self, record: Record, data: bytes, known: list[Record] | None) -> list[Record] | None:
+        """The item's heads with this one, or None if it brings nothing new."""
+        heads = self._shelf.heads(record.item) if known is None else known
         if any(h.coordinate == record.coordinate or h.dominates(record) for h in heads):
-            return False
+            return None
+        kept = [head for head in heads if not record.dominates(head)]
         for head in heads:
-            if record.dominates(head):
+            if head not in kept:
                 self._shelf.drop_head(head.coordinate)
         self._shelf.add_head(record, data)
-        return True
+        return [*kept, record]
 
     # --- rows -----------------------------------------------------------------------------------
 
-    def _settle(self, item: ItemId, inos: dict[ItemId, int]) -> None:
-        versions = _entries(self._shelf.heads(item))
-        old = self._shelf.winner(item)
-        if not versions:
+    def _settle(self, item: ItemId, heads: list[Record], inos: dict[ItemId, int]) -> None:
+        versions = _entries(heads)
+        old = self._winner(item)
+        if item == ROOT or (old is None and not versions):
             return
-        record, entry = versions[0]
-        cycle = self._cycle(item) if old else set()
-        row = self._row(record, entry, old.ino if old else inos.get(item) or self._new_ino())
-        if old is not None:
-            row = replace(row, anchor=old.anchor, place=old.place, merged=old.merged)
-            self._mark(old)
-        live = not entry.deleted or self._shelf.has_live_child(item)
-        stays = old is not None and live and (old.name, old.parent) == (row.name, row.parent)
-        row = replace(row, live=live, shown=old.shown if stays and old else "")
-        if row.merged is not None and not stays:
-            row = replace(row, merged=None)
-        self._shelf.save(row)
-        if old is not None and old.merged is not None and row.merged is None:
-            self._replace_children(item)
-        self._settle_losers(row, versions)
-        if row.type is EntryType.FOLDER:
-            cycle |= self._cycle(item)
-        for member in sorted(cycle | {item}):
-            self._anchor(member)
-        self._enliven(row.anchor)
-        if old is None and row.type is EntryType.FOLDER:
-            for child in self._shelf.anchored(item):
-                self._put(child)
+        moved = [item, *(row.item for row in self._cycle(item))]
+        if old is None:
+            self._save(self._row(*versions[0], inos.get(item) or self._new_ino()))
+        elif versions:
+            self._succeed(old, self._row(*versions[0], old.ino))
+        else:
+            self._withdraw(old)
+        moved += [row.item for row in self._cycle(item)]
+        moved += self._fostered(item, old)
+        folders = [item] if old is None else [item, old.anchor]
+        for member in dict.fromkeys(moved):
+            folders += self._anchor(member)
+        if old is not None or len(versions) > 1:
+            self._settle_losers(item, versions)
+        for folder in dict.fromkeys(folders):
+            self._enliven(folder)
 
-    def _row(self, record: Record, entry: Entry, ino: int, loser: bool = False) -> Shown:
+    def _row(self, record: Record, entry: Entry, ino: int) -> Shown:
+        """A winner's row as it most often stands: in its parent, under its own name."""
         return Shown(
             ino=ino,
             space=self._space,
             item=record.item,
             version=record.coordinate,
-            loser=loser,
+            loser=False,
             type=entry.type,
             deleted=entry.deleted,
             live=not entry.deleted,
@@ -131,7 +167,7 @@ class Tree:
             place=entry.parent,
             merged=None,
             name=entry.name,
-            shown="",
+            shown="" if entry.deleted else entry.name,
             created=entry.created,
             stamp=record.stamp,
             mtime_ns=entry.mtime_ns,
@@ -142,142 +178,219 @@ class Tree:
             local=0,
         )
 
-    def _settle_losers(self, winner: Shown, versions: list[tuple[Record, Entry]]) -> None:
-        bytes_shown = {(winner.deleted, winner.content, winner.target)}
-        wanted: dict[Coordinate, tuple[Record, Entry]] = {}
-        for record, entry in versions[1:]:
-            key = (entry.deleted, entry.content, entry.target)
-            if entry.deleted or entry.type is EntryType.FOLDER or key in bytes_shown:
-                continue
-            bytes_shown.add(key)
-            wanted[record.coordinate] = (record, entry)
-        for row in self._shelf.losers(winner.item):
-            self._mark(row)
-            if row.version not in wanted:
-                self._shelf.erase(row.ino)
-            else:
-                del wanted[row.version]
-        for record, entry in wanted.values():
-            entry_here = replace(
-                self._row(record, entry, self._new_ino(), loser=True), name=winner.name
+    def _succeed(self, old: Shown, new: Shown) -> None:
+        """Another version wins: it stands where the old one stood until it is anchored."""
+        if old.name != new.name:
+            self._free(old)
+        self._save(
+            replace(
+                new,
+                live=new.live or old.live,
+                anchor=old.anchor,
+                place=old.place,
+                merged=old.merged,
+                shown=old.shown,
             )
-            self._shelf.save(entry_here)
+        )
 
-    def _cycle(self, item: ItemId) -> set[ItemId]:
-        """The folders of the cycle of parents that leads back to `item`, if one does."""
-        seen: set[ItemId] = set()
-        at = item
-        while at != ROOT and at not in seen:
-            seen.add(at)
-            row = self._shelf.winner(at)
+    def _withdraw(self, old: Shown) -> None:
+        """Nothing is left of an item that this version of sharefs can read."""
+        self._erase(old)
+        if old.merged is not None:
+            self._replace_children(old.item)
+
+    def _settle_losers(self, item: ItemId, versions: list[tuple[Record, Entry]]) -> None:
+        winner = self._winner(item)
+        here = {row.version: row for row in self._shelf.losers(item)}
+        for record, entry in _lost(versions) if winner is not None else ():
+            assert winner is not None, "a loser lost to a winner"
+            row = here.pop(record.coordinate, None)
+            if row is not None and row.name == winner.name:
+                continue
             if row is None:
-                return set()
-            at = row.parent
-        return seen if at == item else set()
+                row = replace(
+                    self._row(record, entry, self._new_ino()),
+                    loser=True,
+                    anchor=winner.anchor,
+                    place=winner.place,
+                    shown="",
+                )
+            else:
+                self._free(row)
+            self._save(replace(row, name=winner.name))
+        for row in here.values():
+            self._erase(row)
 
-    def _anchor(self, item: ItemId) -> None:
-        row = self._shelf.winner(item)
+    # --- anchors --------------------------------------------------------------------------------
+
+    def _cycle(self, item: ItemId) -> list[Shown]:
+        """The folders of the cycle of parents that leads back to `item`, if one does."""
+        rows: dict[ItemId, Shown] = {}
+        at = item
+        while at != ROOT and at not in rows:
+            row = self._winner(at)
+            if row is None or row.type is not EntryType.FOLDER:
+                return []
+            rows[at] = row
+            at = row.parent
+        return list(rows.values()) if at == item else []
+
+    def _fostered(self, item: ItemId, old: Shown | None) -> list[ItemId]:
+        """Whoever has to be anchored anew, as `item` became a folder or ceased to be one. What is
+        not here yet counts as a folder."""
+        new = self._winner(item)
+        was_folder = old is None or old.type is EntryType.FOLDER
+        is_folder = new is None or new.type is EntryType.FOLDER
+        if was_folder == is_folder:
+            return []
+        if was_folder:
+            return [row.item for row in self._shelf.anchored(item)]
+        return [row.item for row in self._shelf.anchored(ROOT) if row.parent == item]
+
+    def _anchor(self, item: ItemId) -> list[ItemId]:
+        """Move a row to where it has to be anchored; the folders that it left and came to."""
+        row = self._winner(item)
         if row is None:
-            return
+            return []
         anchor = self._anchor_of(row)
-        if anchor != row.anchor:
-            before = row.anchor
-            self._mark(row)
-            row = replace(row, anchor=anchor)
-            self._shelf.save(row)
-            self._enliven(before)
-            self._enliven(anchor)
-        self._put(row)
+        self._move(row, anchor)
+        return [row.anchor, anchor]
 
     def _anchor_of(self, row: Shown) -> ItemId:
-        parent = self._shelf.winner(row.parent)
-        if row.parent != ROOT and parent is not None and parent.type is not EntryType.FOLDER:
+        parent = self._winner(row.parent) if row.parent != ROOT else None
+        if parent is not None and parent.type is not EntryType.FOLDER:
             return ROOT
-        if row.type is not EntryType.FOLDER:
-            return row.parent
-        rows = [self._shelf.winner(member) for member in sorted(self._cycle(row.item))]
-        breaker = max(((r.stamp, r.item) for r in rows if r is not None), default=None)
-        return ROOT if breaker is not None and breaker[1] == row.item else row.parent
+        cycle = self._cycle(row.item)
+        if cycle and max(cycle, key=lambda member: (member.stamp, member.item)) == row:
+            return ROOT
+        return row.parent
 
-    def _put(self, row: Shown) -> None:
-        """List a row, and its losers, where its anchor is listed."""
-        anchor = self._shelf.winner(row.anchor) if row.anchor != ROOT else None
-        place = anchor.merged if anchor is not None and anchor.merged is not None else row.anchor
-        self._mark(row)
-        if place != row.place:
-            row = replace(row, place=place, shown="", merged=None)
-            self._shelf.save(row)
-            self._replace_children(row.item)
-        self._mark(row)
-        for loser in self._shelf.losers(row.item):
-            if (loser.place, loser.anchor) != (place, row.anchor):
-                self._mark(loser)
-                self._shelf.save(replace(loser, place=place, anchor=row.anchor, shown=""))
-            self._mark(loser)
+    def _move(self, row: Shown, anchor: ItemId) -> None:
+        """Anchor a row, and its losers; list them where that folder's entries are listed."""
+        folder = self._winner(anchor) if anchor != ROOT else None
+        place = anchor if folder is None or folder.merged is None else folder.merged
+        if (anchor, place) == (row.anchor, row.place):
+            return
+        for each in (row, *self._shelf.losers(row.item)):
+            self._free(each)
+            self._save(replace(each, anchor=anchor, place=place))
 
     def _replace_children(self, item: ItemId) -> None:
         for child in self._shelf.anchored(item):
-            self._put(child)
+            self._move(child, child.anchor)
+
+    # --- life -----------------------------------------------------------------------------------
 
     def _enliven(self, item: ItemId) -> None:
-        """A deleted folder lives while something in it does; its own folder may follow."""
-        row = self._shelf.winner(item) if item != ROOT else None
-        if row is None or not row.deleted:
-            return
-        live = row.type is EntryType.FOLDER and self._shelf.has_live_child(item)
-        if live != row.live:
-            self._mark(row)
-            self._shelf.save(replace(row, live=live, shown="", merged=None))
-            if row.merged is not None:
-                self._replace_children(item)
-            self._enliven(row.anchor)
+        """What is deleted lives on as a folder of something live; its own folder may follow."""
+        while item != ROOT:
+            row = self._winner(item)
+            if row is None or not row.deleted:
+                return
+            live = row.type is EntryType.FOLDER and self._shelf.has_live_child(item)
+            if live == row.live:
+                return
+            if live:
+                self._save(replace(row, live=True))
+            else:
+                self._bury(row)
+            item = row.anchor
 
-    def _mark(self, row: Shown) -> None:
-        self._dirty.setdefault(row.place, set()).add(row.ino)
+    def _bury(self, row: Shown) -> None:
+        self._free(row)
+        self._save(replace(row, live=False, shown="", merged=None))
+        if row.merged is not None:
+            self._replace_children(row.item)
+
+    # --- the shelf ------------------------------------------------------------------------------
+
+    def _winner(self, item: ItemId) -> Shown | None:
+        if item not in self._winners:
+            self._winners[item] = self._shelf.winner(item)
+        return self._winners[item]
+
+    def _store(self, row: Shown) -> None:
+        self._shelf.save(row)
+        if not row.loser:
+            self._winners[row.item] = row
+
+    def _save(self, row: Shown) -> None:
+        """Store a row, which has to be named."""
+        self._store(row)
+        if row.loser:
+            self._free(row)
+        elif row.live:
+            self._unnamed.setdefault(row.place, _Unnamed()).changed[row.item] = None
+
+    def _erase(self, row: Shown) -> None:
+        self._free(row)
+        self._shelf.erase(row.ino)
+        if not row.loser:
+            self._winners[row.item] = None
+
+    def _free(self, row: Shown) -> None:
+        """A row gives up its names in its place."""
+        if row.live:
+            self._unnamed.setdefault(row.place, _Unnamed()).freed |= {
+                row.name: None,
+                row.shown: None,
+            }
 
     # --- names ----------------------------------------------------------------------------------
 
-    def _name(self, place: ItemId, inos: set[int]) -> None:
-        """Give names in a dirty place, in which the rows of `inos` changed, came or went."""
-        if self._name_plainly(place, inos):
+    def _name(self, place: ItemId, unnamed: _Unnamed) -> None:
+        """Give names in a place."""
+        if self._name_plainly(place, unnamed):
             return
         rows = self._shelf.listed(place)
-        rows = self._merge_folders(rows)
+        if self._merge_folders(place, rows):
+            rows = self._shelf.listed(place)
         names = assign_names((row for row in rows if row.merged is None), self._label)
         for row in rows:
             shown = names.get(row.ino, "")
             if row.shown != shown:
-                self._shelf.save(replace(row, shown=shown))
+                self._store(replace(row, shown=shown))
 
-    def _name_plainly(self, place: ItemId, inos: set[int]) -> bool:
-        """The common case: nothing in the place has a made name, and no name is there twice."""
-        for ino in sorted(inos):
-            row = self._shelf.row(ino)
+    def _name_plainly(self, place: ItemId, unnamed: _Unnamed) -> bool:
+        """The common case, whatever the size of the folder: the names that came are nobody else's,
+        and nobody waits for those that went."""
+        for item in unnamed.changed:
+            row = self._winner(item)
             if row is None or not row.live or row.place != place:
                 continue
-            if row.loser or row.merged is not None:
-                return False
-            if len(self._shelf.named(place, row.name)) != 1:
+            if row.merged is not None or len(self._shelf.named(place, row.name)) != 1:
                 return False
             if row.shown != row.name:
-                self._shelf.save(replace(row, shown=row.name))
-        return not self._shelf.odd(place)
+                self._store(replace(row, shown=row.name))
+        return not any(self._is_awaited(place, name) for name in unnamed.freed if name)
 
-    def _merge_folders(self, rows: list[Shown]) -> list[Shown]:
-        earliest: dict[str, Shown] = {}
-        for row in sorted(rows, key=lambda row: (row.created, row.item)):
-            if row.type is EntryType.FOLDER and not row.loser:
-                earliest.setdefault(row.name, row)
-        merged = []
-        for row in rows:
-            first = earliest.get(row.name) if row.type is EntryType.FOLDER else None
-            target = first.item if first is not None and first.item != row.item else None
-            if target != row.merged:
-                row = replace(row, merged=target, shown="")
-                self._shelf.save(row)
+    def _is_awaited(self, place: ItemId, name: str) -> bool:
+        """Whether somebody may have another name than he would with `name` free to take."""
+        rows = self._shelf.named(place, name)
+        if len(rows) > 1 or any(row.shown != row.name for row in rows):
+            return True
+        return could_be_made(name) and self._shelf.odd(place)
+
+    def _merge_folders(self, place: ItemId, rows: list[Shown]) -> bool:
+        """Merge those of one name, part the others; whether any changed. Children go along, and
+        until the place of the folder above is named, they may be among `rows` themselves."""
+        folders = [row for row in rows if row.type is EntryType.FOLDER]
+        earliest: dict[str, ItemId] = {}
+        for row in sorted(folders, key=lambda row: (row.created, row.item)):
+            earliest.setdefault(row.name, row.item)
+        parted = [row for row in rows if row.merged != _target(row, earliest)]
+        for row in parted:
+            now = self._winner(row.item)
+            if now is not None and now.place == place:
+                self._store(replace(now, merged=_target(row, earliest), shown=""))
                 self._replace_children(row.item)
-            merged.append(row)
-        return merged
+        return bool(parted)
+
+
+def _target(row: Shown, earliest: dict[str, ItemId]) -> ItemId | None:
+    """Which folder of its name a row is merged into."""
+    first = earliest.get(row.name) if row.type is EntryType.FOLDER else None
+    return None if first == row.item else first
 
 
 def _entries(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
@@ -291,3 +404,19 @@ def _entries(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
         except RemoteProtocolError:
             continue
     return found
+
+
+def _lost(versions: list[tuple[Record, Entry]]) -> list[tuple[Record, Entry]]:
+    """The losers with bytes that neither the winner nor a greater loser has."""
+    found = []
+    shown = {_bytes_of(entry) for _, entry in versions[:1]}
+    for record, entry in versions[1:]:
+        if entry.deleted or entry.type is EntryType.FOLDER or _bytes_of(entry) in shown:
+            continue
+        shown.add(_bytes_of(entry))
+        found.append((record, entry))
+    return found
+
+
+def _bytes_of(entry: Entry) -> tuple[EntryType, bool, ContentId | None, str]:
+    return (entry.type, entry.deleted, entry.content, entry.target)

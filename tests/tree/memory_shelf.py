@@ -1,0 +1,111 @@
+"""A shelf in memory, which counts the calls."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import ROOT, Coordinate, DeviceId, Incarnation, ItemId
+from sharefs.records.record import Record, decode_record
+from sharefs.records.shown import Shown
+
+
+def root_row(ino: int, space: int) -> Shown:
+    nowhere = Coordinate(DeviceId(bytes(16)), Incarnation(bytes(8)), 0)
+    return Shown(
+        ino=ino,
+        space=space,
+        item=ROOT,
+        version=nowhere,
+        loser=False,
+        type=EntryType.FOLDER,
+        deleted=False,
+        live=True,
+        parent=ROOT,
+        anchor=ROOT,
+        place=ROOT,
+        merged=None,
+        name="",
+        shown="",
+        created=0,
+        stamp=0,
+        mtime_ns=0,
+        executable=False,
+        size=0,
+        content=None,
+        target="",
+        local=0,
+    )
+
+
+class MemoryShelf:
+    """`tree.Shelf` without a disk."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[Coordinate, bytes] = {}
+        self.rows: dict[int, Shown] = {1: root_row(1, 1)}
+        self.calls: Counter[str] = Counter()
+        self._items: dict[ItemId, list[Coordinate]] = {}
+
+    def _rows(self) -> Iterable[Shown]:
+        return (row for row in self.rows.values() if row.item != ROOT)
+
+    def heads(self, item: ItemId) -> list[Record]:
+        self.calls["heads"] += 1
+        return [decode_record(self.bytes[at]) for at in self._items.get(item, [])]
+
+    def add_head(self, record: Record, data: bytes) -> None:
+        self.calls["add_head"] += 1
+        assert record.coordinate not in self.bytes, "a head is added once"
+        self.bytes[record.coordinate] = data
+        self._items.setdefault(record.item, []).append(record.coordinate)
+
+    def drop_head(self, coordinate: Coordinate) -> None:
+        self.calls["drop_head"] += 1
+        record = decode_record(self.bytes.pop(coordinate))
+        self._items[record.item].remove(coordinate)
+
+    def winner(self, item: ItemId) -> Shown | None:
+        self.calls["winner"] += 1
+        found = [row for row in self.rows.values() if row.item == item and not row.loser]
+        assert len(found) <= 1, "an item has one winner"
+        return found[0] if found else None
+
+    def losers(self, item: ItemId) -> list[Shown]:
+        self.calls["losers"] += 1
+        return [row for row in self._rows() if row.item == item and row.loser]
+
+    def listed(self, place: ItemId) -> list[Shown]:
+        self.calls["listed"] += 1
+        return [row for row in self._rows() if row.place == place and row.live]
+
+    def anchored(self, item: ItemId) -> list[Shown]:
+        self.calls["anchored"] += 1
+        return [row for row in self._rows() if row.anchor == item and not row.loser]
+
+    def has_live_child(self, item: ItemId) -> bool:
+        self.calls["has_live_child"] += 1
+        return any(row.anchor == item and row.live for row in self._rows())
+
+    def odd(self, place: ItemId) -> bool:
+        self.calls["odd"] += 1
+        return any(
+            row.shown != row.name or row.merged is not None or row.loser
+            for row in self._rows()
+            if row.place == place and row.live
+        )
+
+    def named(self, place: ItemId, name: str) -> list[Shown]:
+        self.calls["named"] += 1
+        return [
+            row
+            for row in self._rows()
+            if row.place == place and row.live and name in (row.name, row.shown)
+        ]
+
+    def save(self, row: Shown) -> None:
+        self.calls["save"] += 1
+        self.rows[row.ino] = row
+
+    def erase(self, ino: int) -> None:
+        self.calls["erase"] += 1
+        del self.rows[ino]

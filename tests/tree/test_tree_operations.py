@@ -1,0 +1,219 @@
+"""Which versions edits make, and that no bytes are lost by them."""
+
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+import pytest
+from histories import DEVICES, Replica
+from rows import row
+
+from sharefs.errors import NameNotPossible, NameNotText, NameTooLong
+from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
+from sharefs.records.ids import ROOT, ContentId, DeviceId, Incarnation, ItemId, item_id
+from sharefs.records.record import ContextEntry, Record, context_of
+from sharefs.records.shown import Shown
+from sharefs.tree import operations
+from sharefs.tree.operations import Bytes, Change
+
+ANNA, BOB, _ = DEVICES
+FIRST = Incarnation(bytes(8))
+FOLDER = item_id(ANNA, b"a folder")
+_sequences = count(1)
+
+
+def held(number: int) -> Bytes:
+    return Bytes(number, ContentId(bytes([number] * 32)), number * 1000, False)
+
+
+def record_of(change: Change, device: DeviceId, now: int) -> Record:
+    stamp = max(now, change.after + 1)
+    return Record(
+        1,
+        change.item,
+        KIND_ENTRY,
+        device,
+        FIRST,
+        next(_sequences),
+        change.context,
+        stamp,
+        change.body,
+    )
+
+
+class Member:
+    """A replica that writes as a node does."""
+
+    def __init__(self, device: DeviceId) -> None:
+        self.device = device
+        self.replica = Replica(device)
+        self.written: list[Record] = []
+
+    def author(self, change: Change, now: int) -> Record:
+        shelf = self.replica.memory
+        chained = operations.chain(change, shelf.heads(change.item), self.device, FIRST)
+        for loser in operations.unseen_losers(change, shelf.losers(change.item), chained):
+            self._keep(operations.keep_apart(new_item(self.device), loser, now), now)
+        return self._keep(chained, now)
+
+    def _keep(self, change: Change, now: int) -> Record:
+        record = record_of(change, self.device, now)
+        self.written.append(record)
+        self.replica.receive(record)
+        self.replica.check()
+        return record
+
+    def winner(self, item: ItemId) -> tuple[Shown, list[Record]]:
+        shelf = self.replica.memory
+        found = shelf.winner(item)
+        assert found is not None
+        return found, [head for head in shelf.heads(item) if head.coordinate == found.version]
+
+    def hear(self, other: "Member") -> None:
+        self.replica.receive(*other.written)
+        self.replica.check()
+
+    def contents(self) -> dict[str, ContentId | None]:
+        return {row.shown: row.content for row in self.replica.rows() if row.live}
+
+
+def new_item(device: DeviceId) -> ItemId:
+    return item_id(device, next(_sequences).to_bytes(8))
+
+
+def body_of(change: Change) -> Entry:
+    return decode_entry(change.body)
+
+
+def seen_by(*heads: Record) -> tuple[ContextEntry, ...]:
+    return context_of(heads)
+
+
+def test_new_entries_supersede_nothing() -> None:
+    item = new_item(ANNA)
+    for change, type in (
+        (operations.make_folder(item, ROOT, "docs", 7), EntryType.FOLDER),
+        (operations.make_symlink(item, ROOT, "docs", "../x", 7), EntryType.SYMLINK),
+        (operations.make_file(item, ROOT, "docs", held(3), 7), EntryType.FILE),
+    ):
+        assert (change.item, change.context, change.after) == (item, (), -1)
+        entry = body_of(change)
+        assert (entry.type, entry.parent, entry.name, entry.created) == (type, ROOT, "docs", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("", NameNotPossible),
+        ("..", NameNotPossible),
+        ("a/b", NameNotPossible),
+        ("n" * 256, NameTooLong),
+        ("\udc80", NameNotText),
+    ],
+)
+def test_no_operation_gives_an_impossible_name(name: str, error: type[Exception]) -> None:
+    item = new_item(ANNA)
+    head = record_of(operations.make_folder(item, ROOT, "docs", 7), ANNA, 7)
+    attempts: list[Callable[[], Change]] = [
+        lambda: operations.make_folder(item, ROOT, name, 7),
+        lambda: operations.make_symlink(item, ROOT, name, "x", 7),
+        lambda: operations.make_file(item, ROOT, name, held(1), 7),
+        lambda: operations.move(row("docs"), [head], ROOT, name),
+    ]
+    for attempt in attempts:
+        with pytest.raises(error):
+            attempt()
+
+
+def test_each_edit_changes_what_it_says_and_nothing_else() -> None:
+    anna = Member(ANNA)
+    made = anna.author(operations.make_file(new_item(ANNA), ROOT, "a", held(1), 5), 5)
+    shown, seen = anna.winner(made.item)
+    before = body_of(Change(made.item, (), 0, made.body))
+    expected: list[tuple[Change, dict[str, object]]] = [
+        (operations.move(shown, seen, FOLDER, "b"), {"parent": FOLDER, "name": "b"}),
+        (operations.remove(shown, seen), {"deleted": True, "size": 0, "content": None}),
+        (operations.touch(shown, seen, 9, None), {"mtime_ns": 9}),
+        (operations.touch(shown, seen, None, True), {"executable": True}),
+        (
+            operations.replace_bytes(shown, seen, held(2)),
+            {"size": 2, "content": held(2).content, "mtime_ns": 2000},
+        ),
+        (operations.keep(shown, seen), {}),
+    ]
+    for change, fields in expected:
+        assert body_of(change) == msgspec.structs.replace(before, **fields)
+        assert (change.context, change.after) == (seen_by(made), made.stamp)
+
+
+def test_a_removed_link_is_still_well_formed() -> None:
+    anna = Member(ANNA)
+    made = anna.author(operations.make_symlink(new_item(ANNA), ROOT, "a", "x", 5), 5)
+    anna.author(operations.remove(*anna.winner(made.item)), 6)
+    assert anna.contents() == {}
+
+
+def test_a_moved_folder_that_lived_on_is_deleted_no_more() -> None:
+    anna, bob = Member(ANNA), Member(BOB)
+    folder = anna.author(operations.make_folder(new_item(ANNA), ROOT, "docs", 1), 1).item
+    bob.hear(anna)
+    anna.author(operations.remove(*anna.winner(folder)), 2)
+    bob.author(operations.make_file(new_item(BOB), folder, "a", held(1), 2), 2)
+    anna.hear(bob)
+    anna.author(operations.move(*anna.winner(folder), ROOT, "papers"), 3)
+    shown, _ = anna.winner(folder)
+    assert (shown.live, shown.deleted, shown.shown) == (True, False, "papers")
+
+
+def test_letting_a_loser_go_leaves_the_winner() -> None:
+    anna, bob, item = _conflict()
+    shown, _ = anna.winner(item)
+    anna.author(operations.keep(shown, anna.replica.memory.heads(item)), 9)
+    bob.hear(anna)
+    assert anna.contents() == bob.contents() == {"a": held(2).content}
+
+
+def test_a_loser_outlives_its_own_writers_next_edit_and_everybody_elses() -> None:
+    anna, bob, item = _conflict()
+    bob.hear(anna)
+    bob.author(operations.replace_bytes(*bob.winner(item), held(4)), 20)
+    anna.hear(bob)
+    anna.author(operations.replace_bytes(*anna.winner(item), held(5)), 30)
+    bob.hear(anna)
+    assert anna.contents() == bob.contents()
+    assert sorted(bob.contents().values(), key=str) == [held(3).content, held(5).content]
+
+
+def test_a_kept_loser_has_the_name_and_the_place_it_had() -> None:
+    _, bob, item = _conflict()
+    before = bob.contents()
+    assert len(before) == 2
+    bob.author(operations.replace_bytes(*bob.winner(item), held(4)), 20)
+    assert bob.contents() == {**before, "a": held(4).content}
+
+
+def test_the_last_of_two_writers_on_one_device_wins_as_on_a_disk() -> None:
+    anna = Member(ANNA)
+    made = anna.author(operations.make_file(new_item(ANNA), ROOT, "a", held(1), 1), 1)
+    _, opened = anna.winner(made.item)
+    for number in (2, 3):
+        anna.author(
+            operations.write_file(
+                made.item, seen_by(*opened), made.stamp, 1, ROOT, "a", held(number)
+            ),
+            number,
+        )
+    assert anna.contents() == {"a": held(3).content}
+    assert len(anna.replica.memory.heads(made.item)) == 1
+
+
+def _conflict() -> tuple[Member, Member, ItemId]:
+    """Anna wrote 2 and Bob wrote 3 over one version; Anna's wins, and both know all."""
+    anna, bob = Member(ANNA), Member(BOB)
+    item = anna.author(operations.make_file(new_item(ANNA), ROOT, "a", held(1), 1), 1).item
+    bob.hear(anna)
+    anna.author(operations.replace_bytes(*anna.winner(item), held(2)), 8)
+    bob.author(operations.replace_bytes(*bob.winner(item), held(3)), 7)
+    anna.hear(bob)
+    bob.hear(anna)
+    return anna, bob, item
