@@ -16,7 +16,7 @@ import msgspec
 from sharefs.records.entry import NAME_SIZE_BYTES_MAX
 from sharefs.records.ids import ItemId, SpaceId
 from sharefs.records.record import ContextEntry
-from sharefs.store.connection import translated, write_file
+from sharefs.store.connection import explained, translated, write_file
 
 NOTE_ATTRIBUTE = "user.sharefs.draft"
 _NOTE_SUFFIX = ".note"
@@ -65,23 +65,30 @@ class Drafts:
         return descriptor, path
 
     def note(self, path: Path, note: DraftNote) -> None:
-        """Say anew where a draft belongs. Raises DiskFull, HomeNotUsable."""
+        """Say anew where a draft belongs.
+
+        Raises FileNotFoundError if it is there no more, DiskFull, HomeNotUsable.
+        """
         assert len(note.name) <= NAME_SIZE_BYTES_MAX, "the mount checks names"
         data = msgspec.msgpack.encode(note)
         beside = _beside(path)
-        with translated(path):
-            try:
-                os.setxattr(path, NOTE_ATTRIBUTE, data)
-            except OSError as error:
-                if error.errno not in _NO_ROOM_IN_ATTRIBUTE:
-                    raise
-                # A file beside it counts more than an attribute that an earlier note left.
+        try:
+            os.setxattr(path, NOTE_ATTRIBUTE, data)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno not in _NO_ROOM_IN_ATTRIBUTE:
+                raise explained(error, path) from error
+            # A file beside it counts more than an attribute that an earlier note left.
+            with translated(beside):
                 write_file(beside, data)
-            else:
+        else:
+            with translated(beside):
                 beside.unlink(missing_ok=True)
 
     def left(self) -> list[tuple[Path, DraftNote]]:
         """The drafts that an earlier node left, the oldest first."""
+        self._sweep()
         found = [(path, _read_note(path)) for path in self._files()]
         return [(path, note) for path, note in found if note is not None]
 
@@ -92,6 +99,15 @@ class Drafts:
     def remove(self, path: Path) -> None:
         """The draft is published, or was discarded by the program that made it."""
         remove_draft(path)
+
+    def _sweep(self) -> None:
+        """Notes of drafts that are gone, and notes half written, say nothing."""
+        with translated(self._folder):
+            for path in self._folder.glob("*.new"):
+                path.unlink(missing_ok=True)
+            for path in self._folder.glob(f"*{_NOTE_SUFFIX}"):
+                if not path.with_suffix("").exists():
+                    path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         with translated(self._folder):

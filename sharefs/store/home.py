@@ -92,8 +92,8 @@ class Home:
 
     def prepare(self) -> None:
         """Make the folders, for this user alone. Raises HomeNotUsable."""
+        # A folder that was given may be shared with other things, so it is left as it is.
         folders = (
-            self.directory,
             self.config_folder,
             self.data_folder,
             self.contents_folder,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sharefs.records.ids import ContentId, Coordinate, ItemId
+from sharefs.records.ids import ROOT, ContentId, Coordinate, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Place, Writer
@@ -129,6 +129,16 @@ class Shelf:
         ).fetchone()
         count, size, local = row
         return count, int(size), int(local)
+
+    def totals(self) -> tuple[int, int, int]:
+        """How many live entries the space has, their bytes, and how many of those are here."""
+        count, size, local = self._connection.execute(
+            "SELECT count(*), coalesce(sum(entry.size), 0), coalesce(sum(content.local), 0)"
+            " FROM entry LEFT JOIN content ON content.id = entry.content"
+            " WHERE entry.space = ? AND live = 1 AND item <> ?",
+            (self._space, ROOT),
+        ).fetchone()
+        return count, size, local
 
     def _rows(self, condition: str, values: tuple[Any, ...]) -> list[Shown]:
         # Ordered, so that nothing depends on which index SQLite chose.

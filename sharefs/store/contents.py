@@ -1,0 +1,291 @@
+"""Which bytes of which contents are here, and are they what they should be?
+
+Theory of operation. A content is one plain file, sparse until it is complete. A `LocalContent`
+keeps a bit for each chunk that was verified and written; `sync` has the disk sync the file, and
+gives the bits that were set before; the loop saves those in the database. So a crash may lose bits,
+which costs fetching those chunks again, but leaves no bit without its bytes. After an unclean stop
+the marked chunks of partial contents are verified all the same, when the content is next opened.
+
+There is one LocalContent of a content at a time. `_unsaved` holds those whose bits the database
+does not have yet. A file that no bits are known for is not trusted: it is made anew.
+
+A finished draft is linked to its content's place, and removed only when the transaction that
+registers the content is durable: a crash in between leaves a draft that is published again.
+"""
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from sharefs.errors import LocalDamage, RemoteProtocolError, UserError
+from sharefs.records.content import Manifest, content_id, decode_manifest
+from sharefs.records.ids import ChunkId, ContentId
+from sharefs.store.connection import translated
+from sharefs.store.cutting import cut
+from sharefs.store.database import Store
+from sharefs.store.drafts import remove_draft
+from sharefs.store.local import LocalContent
+
+__all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
+
+RECENT_CONTENTS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A draft that stands as a content, and waits to be registered. `content` is None if empty."""
+
+    path: Path
+    size: int
+    content: ContentId | None
+    local: LocalContent | None
+
+
+class ContentStore:
+    """The folder of contents. Any thread, but for the methods that say otherwise."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder = folder
+        self._store = store
+        self._lock = threading.Lock()
+        self._unsaved_lock = threading.Lock()
+        self._in_use: WeakValueDictionary[ContentId, LocalContent] = WeakValueDictionary()
+        self._recent: deque[LocalContent] = deque(maxlen=RECENT_CONTENTS_MAX)
+        self._unsaved: dict[ContentId, LocalContent] = {}
+
+    # --- what is here ---------------------------------------------------------------------------
+
+    def open(self, content: ContentId, size: int) -> LocalContent:
+        """What is here of a content, be it nothing; `size` is used if the content is new here.
+
+        Verifies first what an unclean stop left in doubt, which takes as long as reading it.
+        """
+        local = self._in_use.get(content)
+        if local is None:
+            with self._lock:
+                local = self._in_use.get(content)
+                if local is None:
+                    local = self._load(content) or self._new(content, size)
+                    self._in_use[content] = local
+                    self._recent.append(local)
+        local.settle()
+        return local
+
+    def known(self, content: ContentId) -> LocalContent | None:
+        """As `open`, but None for what nothing is known of."""
+        if content not in self._in_use and self._saved_bytes(content) is None:
+            return None
+        local = self.open(content, 0)
+        return local if local.manifest is not None else None
+
+    def local_bytes(self, content: ContentId) -> int:
+        """How many bytes of a content are here."""
+        local = self._in_use.get(content)
+        return local.local_bytes if local is not None else self._saved_bytes(content) or 0
+
+    def place_of(self, chunk: ChunkId) -> tuple[ContentId, int, int] | None:
+        """A complete content with this chunk, its offset there, and its length."""
+        with self._store.readers.lent() as connection:
+            row: tuple[ContentId, int, int] | None = connection.execute(
+                "SELECT content, position, length FROM chunk WHERE id = ? LIMIT 1", (chunk,)
+            ).fetchone()
+        return row
+
+    def copy_known_chunks(self, content: ContentId) -> list[int]:
+        """Take missing chunks from other contents that have them; the indexes of those.
+
+        For the pool. Raises DiskFull.
+        """
+        local = self.known(content)
+        if local is None or local.manifest is None:
+            return []
+        copied = []
+        for index in local.missing(0, local.size):
+            place = self.place_of(local.manifest.chunk(index))
+            if place is None or place[0] == content:
+                continue
+            # What is freed or damaged meanwhile is fetched instead.
+            with contextlib.suppress(LocalDamage):
+                source = self.open(place[0], 0)
+                local.copy_chunk(index, source, place[1])
+                copied.append(index)
+        return copied
+
+    def verify_suspects(self) -> None:
+        """After an unclean stop: verify now, in the pool, what `open` would verify later."""
+        with self._store.readers.lent() as connection:
+            rows = connection.execute("SELECT id FROM content WHERE suspect = 1").fetchall()
+        for (content,) in rows:
+            self.open(content, 0)
+
+    def unsaved(self) -> list[ContentId]:
+        """Those whose bits are not, or not as they are now, in the database."""
+        with self._unsaved_lock:
+            return list(self._unsaved)
+
+    def sync(self, contents: Iterable[ContentId]) -> list[tuple[ContentId, bytes]]:
+        """`LocalContent.sync` of many, for `save_bits`. Those that fail are left out."""
+        synced = []
+        for content in contents:
+            local = self._in_use.get(content)
+            if local is None:
+                continue
+            with contextlib.suppress(UserError):
+                synced.append((content, local.sync()))
+        return synced
+
+    def _path(self, content: ContentId) -> Path:
+        name = content.hex()
+        return self._folder / name[:2] / name
+
+    def _new(self, content: ContentId, size: int) -> LocalContent:
+        return LocalContent(self._path(content), content, size, self._note_unsaved)
+
+    def _load(self, content: ContentId) -> LocalContent | None:
+        with self._store.readers.lent() as connection:
+            row = connection.execute(
+                "SELECT suspect, bitmap, data FROM content JOIN manifest"
+                " ON manifest.content = content.id WHERE id = ?",
+                (content,),
+            ).fetchone()
+        if row is None:
+            return None
+        suspect, bitmap, encoded = row
+        try:
+            manifest = decode_manifest(encoded, content)
+        except RemoteProtocolError:
+            # The database is damaged there: the content is fetched again.
+            return None
+        local = self._new(content, manifest.size)
+        local.restore(manifest, bitmap, suspect=suspect == 1)
+        return local
+
+    def _saved_bytes(self, content: ContentId) -> int | None:
+        with self._store.readers.lent() as connection:
+            row = connection.execute(
+                "SELECT local FROM content WHERE id = ?", (content,)
+            ).fetchone()
+        return row[0] if row else None
+
+    def _note_unsaved(self, local: LocalContent) -> None:
+        with self._unsaved_lock:
+            self._unsaved[local.content] = local
+
+    # --- a fetched content ----------------------------------------------------------------------
+
+    def keep_manifest(self, content: ContentId, manifest: Manifest, encoded: bytes) -> None:
+        """Chunks of it may be written from now on. Loop only, in a transaction."""
+        local = self.open(content, manifest.size)
+        if local.manifest is None:
+            local.begin(manifest, encoded)
+            self._save(local, local.synced)
+
+    def save_bits(self, content: ContentId, bitmap: bytes) -> None:
+        """Save what `sync` gave. Loop only, in a transaction."""
+        local = self._in_use.get(content)
+        # If it was freed meanwhile, it has nothing of this bitmap any more.
+        if local is not None and local.manifest is not None and content in self._unsaved:
+            self._save(local, local.synced_among(bitmap))
+
+    # --- a content made here --------------------------------------------------------------------
+
+    def adopt(self, path: Path) -> Adopted:
+        """Cut a finished draft, sync it, and let it stand as a content, for the pool.
+
+        The draft stays until `register` is durable. Raises DiskFull, LocalDamage, HomeNotUsable.
+        """
+        with translated(path):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                before = os.fstat(descriptor)
+                if before.st_size == 0:
+                    return Adopted(path, 0, None, None)
+                manifest, encoded = cut(descriptor, before.st_size)
+                os.fdatasync(descriptor)
+                after = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise LocalDamage("A file was written while it was being published.")
+        content = content_id(encoded)
+        local = self.open(content, before.st_size)
+        if local.manifest is None:
+            local.begin(manifest, encoded)
+        local.adopt(path)
+        return Adopted(path, before.st_size, content, local)
+
+    def register(self, adopted: Adopted) -> None:
+        """Loop only, in the transaction of the record that publishes it, and last: when that is
+        durable, the draft is removed."""
+        local = adopted.local
+        if local is not None:
+            # It may have been freed since, as an older version's content.
+            local.adopt(adopted.path)
+            self._save(local, local.synced)
+        self._store.after_durable(lambda: remove_draft(adopted.path))
+
+    # --- the database, in the loop --------------------------------------------------------------
+
+    def free(self, content: ContentId) -> int:
+        """Forget the bytes; how many they were. Loop only, in a transaction."""
+        local = self.known(content)
+        if local is None:
+            return 0
+        self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
+        self._touch(content)
+        freed = local.discard()
+        with self._unsaved_lock:
+            self._unsaved.pop(content, None)
+        return freed
+
+    def _save(self, local: LocalContent, bits: bytes) -> None:
+        connection = self._store.connection
+        here = local.bytes_among(bits)
+        connection.execute(
+            "INSERT INTO content (id, size, local, suspect, bitmap) VALUES (?, ?, ?, 0, ?)"
+            " ON CONFLICT DO UPDATE SET local = excluded.local, suspect = 0,"
+            " bitmap = excluded.bitmap",
+            (local.content, local.size, here, None if here == local.size else bits),
+        )
+        connection.execute(
+            "INSERT OR IGNORE INTO manifest VALUES (?, ?)", (local.content, local.encoded)
+        )
+        if here == local.size:
+            self._save_chunks(local)
+        self._touch(local.content)
+
+        def committed() -> None:
+            with self._unsaved_lock:
+                if local.bitmap == bits:
+                    self._unsaved.pop(local.content, None)
+
+        self._store.after_commit(committed)
+
+    def _save_chunks(self, local: LocalContent) -> None:
+        manifest = local.manifest
+        assert manifest is not None, "what is complete has a manifest"
+        if len(manifest.lengths) == 1:
+            return
+        self._store.connection.executemany(
+            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?)",
+            [
+                (manifest.chunk(index), local.content, offset, length)
+                for index, (offset, length) in enumerate(
+                    zip(manifest.offsets(), manifest.lengths, strict=False)
+                )
+            ],
+        )
+
+    def _touch(self, content: ContentId) -> None:
+        """Its entries are shown with the bytes that are here."""
+        self._store.touched.update(
+            self._store.connection.execute(
+                "SELECT space, place FROM entry WHERE content = ? AND content IS NOT NULL",
+                (content,),
+            )
+        )

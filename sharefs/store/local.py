@@ -1,0 +1,394 @@
+"""What is here of one content?
+
+See `contents` for what syncing and saving are about. `_epoch` changes when the bytes are discarded:
+a write or a sync that began before says nothing about the file that comes after.
+"""
+
+import errno
+import os
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sharefs.errors import DiskFull, LocalDamage
+from sharefs.records.content import Manifest, chunk_id, encode_manifest
+from sharefs.records.ids import ContentId
+from sharefs.store.connection import translated
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+COPY_SIZE_BYTES_MAX = 1 << 30
+
+
+class LocalContent:
+    """The file of one content, and the bits of its chunks. Any thread.
+
+    Invariants: a bit is set only when its chunk is in the file and matches its hash; `synced` bits
+    are among the bits. Without a manifest there are no bits. `_fresh` means that no file is
+    trusted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        content: ContentId,
+        size: int,
+        changed: Callable[["LocalContent"], None],
+    ) -> None:
+        self.content = content
+        self.size = size
+        self.manifest: Manifest | None = None
+        self._path = path
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._offsets = [0]
+        self._bits = bytearray()
+        self._synced = b""
+        self._here = 0
+        self._epoch = 0
+        self._fresh = True
+        self._suspect = False
+
+    # --- what is here ---------------------------------------------------------------------------
+
+    @property
+    def bitmap(self) -> bytes:
+        """A bit a chunk, the lowest bit of the first byte first; empty without a manifest."""
+        return bytes(self._bits)
+
+    @property
+    def synced(self) -> bytes:
+        """The bits whose bytes the disk is known to have."""
+        return self._synced
+
+    @property
+    def local_bytes(self) -> int:
+        """How many bytes are here."""
+        return self._here
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here."""
+        return self._here == self.size and self.manifest is not None
+
+    @property
+    def encoded(self) -> bytes:
+        """The manifest's canonical bytes."""
+        assert self.manifest is not None, "asked of a content with a manifest"
+        return encode_manifest(self.manifest)
+
+    def missing(self, offset: int, size: int) -> list[int]:
+        """The chunks of a range that are not here; [0] while there is no manifest to tell."""
+        if self.manifest is None:
+            return [0]
+        if self._here == self.size:
+            return []
+        bits = self._bits
+        return [i for i in self._indexes(offset, size) if not bits[i >> 3] >> (i & 7) & 1]
+
+    def synced_among(self, bitmap: bytes) -> bytes:
+        """Those of these bits that are still set, and synced."""
+        synced = self._synced
+        return bytes(a & b for a, b in zip(bitmap.ljust(len(synced), b"\0"), synced, strict=False))
+
+    def bytes_among(self, bits: bytes) -> int:
+        """How many bytes the chunks of these bits have."""
+        assert self.manifest is not None, "bits speak of a manifest"
+        if bits == _all_bits(len(self.manifest.lengths)):
+            return self.size
+        lengths = self.manifest.lengths
+        return sum(length for i, length in enumerate(lengths) if bits[i >> 3] >> (i & 7) & 1)
+
+    def _indexes(self, offset: int, size: int) -> range:
+        end = min(offset + size, self.size)
+        if offset >= end:
+            return range(0)
+        return range(bisect_right(self._offsets, offset) - 1, bisect_left(self._offsets, end))
+
+    def _has(self, index: int) -> bool:
+        return bool(self._bits[index >> 3] >> (index & 7) & 1)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """Bytes that are not `missing`, up to the end. Raises LocalDamage."""
+        size = min(size, self.size - offset)
+        if size <= 0:
+            return b""
+        with self._opened(os.O_RDONLY) as (descriptor, _):
+            data = os.pread(descriptor, size, offset)
+        if len(data) != size:
+            self._distrust()
+            raise LocalDamage(f"The file {self._path} is shorter than it was: fetch it again.")
+        return data
+
+    def read_chunk(self, index: int) -> bytes:
+        """A chunk as it is served: verified. Raises LocalDamage; a damaged chunk is not here any
+        more."""
+        if self.manifest is None or not self._has(index):
+            raise LocalDamage("A chunk that was asked for is not here any more.")
+        data = self.pread(self._offsets[index], self.manifest.lengths[index])
+        if chunk_id(data) != self.manifest.chunk(index):
+            self._withdraw(index)
+            raise LocalDamage(
+                f"The disk gave back other bytes than were stored in {self._path}: that part of it"
+                " will be fetched again."
+            )
+        return data
+
+    def copy_to(self, descriptor: int) -> bool:
+        """Copy the whole content to the start of an open file, if it is complete.
+
+        Shares the blocks where the disk can. Raises DiskFull, LocalDamage.
+        """
+        if not self.complete:
+            return False
+        with self._opened(os.O_RDONLY) as (source, _):
+            done = 0
+            while done < self.size:
+                length = min(self.size - done, COPY_SIZE_BYTES_MAX)
+                count = os.copy_file_range(source, descriptor, length, done, done)
+                if count == 0:
+                    raise LocalDamage(f"The file {self._path} is shorter than it was.")
+                done += count
+        return True
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def begin(self, manifest: Manifest, encoded: bytes) -> None:
+        """The list of chunks is known, and was checked to be that of this content."""
+        assert self.size in (0, manifest.size), "a content has one size"
+        with self._lock:
+            if self.manifest is not None:
+                return
+            self.size = manifest.size
+            self._offsets = manifest.offsets()
+            self._bits = bytearray(_bitmap_size_bytes(manifest))
+            self._synced = bytes(self._bits)
+            self.manifest = manifest
+        self._changed(self)
+
+    def write_chunk(self, index: int, data: bytes | memoryview) -> None:
+        """Keep a chunk that the caller has verified. Raises DiskFull, LocalDamage."""
+        if self.manifest is None:
+            raise LocalDamage("The content was freed while it was fetched.")
+        assert len(data) == self.manifest.lengths[index], "a verified chunk has its length"
+        with self._opened(os.O_RDWR) as (descriptor, epoch):
+            _write_fully(descriptor, data, self._offsets[index])
+        with self._lock:
+            if epoch == self._epoch and not self._has(index):
+                self._bits[index >> 3] |= 1 << (index & 7)
+                self._here += len(data)
+        self._changed(self)
+
+    def copy_chunk(self, index: int, source: "LocalContent", offset: int) -> None:
+        """Take a chunk from another content. Raises LocalDamage if it is not there, DiskFull."""
+        assert self.manifest is not None, "a chunk has a manifest"
+        data = source.pread(offset, self.manifest.lengths[index])
+        if source.missing(offset, len(data)) or chunk_id(data) != self.manifest.chunk(index):
+            raise LocalDamage("A chunk is not where it was.")
+        self.write_chunk(index, data)
+
+    def sync(self) -> bytes:
+        """Have the disk sync the file; the bits of what it then surely has.
+
+        Raises DiskFull or LocalDamage, and then trusts nothing since the last time.
+        """
+        with self._lock:
+            bits, fresh = bytes(self._bits), self._fresh
+        if fresh or bits == self._synced:
+            return self._synced
+        try:
+            with self._opened(os.O_RDONLY) as (descriptor, epoch):
+                os.fdatasync(descriptor)
+        except (DiskFull, LocalDamage):
+            # The kernel tells of a page that it could not write once, and then forgets it.
+            with self._lock:
+                self._set_bits(self._synced)
+            raise
+        with self._lock:
+            if epoch == self._epoch:
+                self._synced = bytes(a & b for a, b in zip(bits, self._bits, strict=True))
+        return bits
+
+    def adopt(self, draft: Path) -> None:
+        """Let a file with all the bytes, synced, stand for the content. Nothing if it is complete.
+
+        The new name need not be synced: the disk keeps the order of names, so that the draft's own
+        name is there at least until this one is. Raises DiskFull, HomeNotUsable.
+        """
+        assert self.manifest is not None, "what is adopted was cut"
+        with self._lock:
+            if self._here == self.size:
+                return
+            with translated(self._path):
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                beside = self._path.with_suffix(".new")
+                beside.unlink(missing_ok=True)
+                _link_or_copy(draft, beside)
+                beside.replace(self._path)
+                # A rename does nothing if both are the same file already.
+                beside.unlink(missing_ok=True)
+            self._fresh = False
+            self._suspect = False
+            self._set_bits(_all_bits(len(self.manifest.lengths)))
+            self._synced = bytes(self._bits)
+        self._changed(self)
+
+    def discard(self) -> int:
+        """Remove the file; how many bytes were here."""
+        with self._lock:
+            freed = self._here
+            self._forget()
+            with translated(self._path):
+                self._path.unlink(missing_ok=True)
+        return freed
+
+    # --- trust ----------------------------------------------------------------------------------
+
+    def restore(self, manifest: Manifest, bitmap: bytes | None, suspect: bool) -> None:
+        """Begin with what the database says; None for all. Distrusts a file that is not so."""
+        self.manifest = manifest
+        self._offsets = manifest.offsets()
+        everything = _all_bits(len(manifest.lengths))
+        self._set_bits(everything if bitmap is None else bitmap)
+        self._synced = bytes(self._bits)
+        self._suspect = suspect
+        try:
+            self._fresh = self._path.stat().st_size != self.size
+        except OSError:
+            self._fresh = True
+        if self._fresh:
+            self._distrust()
+
+    def settle(self) -> None:
+        """Verify, once, what an unclean stop left in doubt."""
+        with self._lock:
+            if not self._suspect:
+                return
+            kept = bytearray(len(self._bits))
+            for index in range(len(self._offsets) - 1):
+                if self._has(index) and self._matches(index):
+                    kept[index >> 3] |= 1 << (index & 7)
+            self._set_bits(kept)
+            self._synced = bytes(kept)
+            self._suspect = False
+        self._changed(self)
+
+    def _matches(self, index: int) -> bool:
+        assert self.manifest is not None, "bits speak of a manifest"
+        length = self.manifest.lengths[index]
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY)
+            try:
+                data = os.pread(descriptor, length, self._offsets[index])
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return False
+        return chunk_id(data) == self.manifest.chunk(index)
+
+    def _withdraw(self, index: int) -> None:
+        with self._lock:
+            bits = bytearray(self._bits)
+            bits[index >> 3] &= ~(1 << (index & 7))
+            self._set_bits(bits)
+            self._synced = bytes(a & b for a, b in zip(self._synced, bits, strict=True))
+        self._changed(self)
+
+    def _distrust(self) -> None:
+        """The file is not the one that the bits speak of."""
+        with self._lock:
+            self._forget()
+        self._changed(self)
+
+    def _forget(self) -> None:
+        self._epoch += 1
+        self._fresh = True
+        self._suspect = False
+        self._set_bits(bytes(len(self._bits)))
+        self._synced = bytes(self._bits)
+
+    def _set_bits(self, bits: bytes | bytearray) -> None:
+        self._bits = bytearray(bits)
+        self._here = self.bytes_among(bytes(bits)) if self.manifest is not None else 0
+
+    # --- the file -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _opened(self, flags: int) -> Iterator[tuple[int, int]]:
+        """A descriptor for the moment, and the epoch that it belongs to.
+
+        Opening costs some microseconds, and a node may have thousands of contents in use.
+        """
+        with self._lock:
+            epoch = self._epoch
+            try:
+                if self._fresh and flags == os.O_RDWR:
+                    descriptor = self._create()
+                else:
+                    descriptor = os.open(self._path, flags)
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    self._forget()
+                    self._changed(self)
+                raise self._explained(error) from error
+        try:
+            yield descriptor, epoch
+        except OSError as error:
+            raise self._explained(error) from error
+        finally:
+            os.close(descriptor)
+
+    def _create(self) -> int:
+        """An empty file with room for all. What lies there is not known, and may be another's."""
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(descriptor, self.size)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._fresh = False
+        return descriptor
+
+    def _explained(self, error: OSError) -> Exception:
+        if error.errno in _FULL:
+            return DiskFull(f"The disk of {self._path.parent.parent} is full: make room on it.")
+        reason = os.strerror(error.errno or 0)
+        return LocalDamage(f"The file {self._path} can not be read or written ({reason}).")
+
+
+def _bitmap_size_bytes(manifest: Manifest) -> int:
+    return (len(manifest.lengths) + 7) // 8
+
+
+def _all_bits(count: int) -> bytes:
+    return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
+
+
+def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file; on a disk without such, a copy, synced."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}:
+            raise
+        _copy_synced(source, target)
+
+
+def _copy_synced(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while block := reader.read(1 << 20):
+            writer.write(block)
+        writer.flush()
+        os.fsync(writer.fileno())
