@@ -69,7 +69,7 @@ class Carriage:
         self._waiters = itertools.count(1)
         self._waiting: dict[int, Done] = {}
         self._timer_at: float | None = None
-        self._unsynced: dict[ContentId, int] = {}
+        self._unsynced = 0
         self._sync_running = False
         self._freeing: dict[ContentId, _Freeing] = {}
 
@@ -179,14 +179,14 @@ class Carriage:
 
         def work() -> None:
             event = store()
-            self._state.loop.post(lambda: self._stored(event, content, len(data)))
+            self._state.loop.post(lambda: self._stored(event, len(data)))
 
         self._state.pool.submit(work)
 
-    def _stored(self, event: events.Event, content: ContentId, size: int) -> None:
+    def _stored(self, event: events.Event, size: int) -> None:
         if isinstance(event, events.ChunkStored):
-            self._unsynced[content] = self._unsynced.get(content, 0) + size
-            if self._unsynced[content] >= SYNC_SIZE_BYTES:
+            self._unsynced += size
+            if self._unsynced >= SYNC_SIZE_BYTES:
                 self._sync()
         elif isinstance(event, events.StoreFailed):
             self._state.notice(f"Bytes could not be kept: {event.error}")
@@ -199,32 +199,26 @@ class Carriage:
         self._state.loop.at(time.monotonic() + SYNC_INTERVAL_SECONDS, self._sync_round)
 
     def _sync(self) -> None:
-        if self._sync_running or not self._unsynced:
+        self._unsynced = 0
+        contents = [] if self._sync_running else self._state.contents.unsaved()
+        if not contents:
             return
         self._sync_running = True
-        contents, self._unsynced = list(self._unsynced), {}
 
         def work() -> None:
-            synced = []
-            for content in contents:
-                try:
-                    synced.append((content, self._state.contents.open(content, 0).sync()))
-                except (SharefsError, OSError) as error:
-                    log.warning("bytes may have to be fetched again: %s", error)
+            synced = self._state.contents.sync(contents)
             self._state.loop.post(lambda: self._save_bits(synced))
 
         self._state.pool.submit(work)
-
-    def sync_now(self) -> None:
-        """Before the node goes down: what was fetched is not fetched again."""
-        contents, self._unsynced = list(self._unsynced), {}
-        for content in contents:
-            self._state.contents.save_bits(content, self._state.contents.open(content, 0).sync())
 
     def _save_bits(self, synced: list[tuple[ContentId, bytes]]) -> None:
         self._sync_running = False
         for content, bitmap in synced:
             self._state.contents.save_bits(content, bitmap)
+
+    def sync_now(self) -> None:
+        """Before the node goes down: what was fetched is not fetched again."""
+        self._save_bits(self._state.contents.sync(self._state.contents.unsaved()))
 
     # --- the machine ----------------------------------------------------------------------------
 
@@ -259,8 +253,18 @@ class Carriage:
             self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
         except UserError as error:
             self._run(events.StoreFailed(effect.content, error))
-        else:
-            self._run(events.ManifestKept(effect.content))
+            return
+
+        def work() -> None:
+            try:
+                self._state.contents.copy_known_chunks(effect.content)
+            except UserError as error:
+                log.warning("chunks that are here can not be copied: %s", error)
+            local = self._state.contents.known(effect.content)
+            kept = events.ManifestKept(effect.content, local.bitmap if local else b"")
+            self._state.loop.post(lambda: self._run(kept))
+
+        self._state.pool.submit(work)
 
     def _keep_small(self, effect: effects.KeepSmall) -> None:
         """Small contents are many: each is one write, and their bits are saved with the others'."""
@@ -274,7 +278,6 @@ class Carriage:
         except UserError as error:
             self._run(events.StoreFailed(effect.content, error))
             return
-        self._unsynced[effect.content] = len(effect.data)
         self._run(events.ContentStored(effect.content))
 
     def _set_timer(self, at: float) -> None:
@@ -309,7 +312,9 @@ class Carriage:
         size = local.manifest.size
         if complete and ask.with_data and size <= SMALL_CONTENT_SIZE_BYTES_MAX:
             data = local.pread(0, size)
-        offer = Offer(ask.space, ask.content, True, b"" if complete else bitmap, manifest, data)
+        # An empty bitmap promises every byte, and for good: others may free theirs.
+        durable = complete and local.synced == bitmap
+        offer = Offer(ask.space, ask.content, True, b"" if durable else bitmap, manifest, data)
         self._state.send(device, offer)
 
     def _serve(self, device: DeviceId, want: WantChunks) -> None:
@@ -386,6 +391,5 @@ class Carriage:
                 " somebody else has it."
             )
         freed = self._state.contents.free(content)
-        self._unsynced.pop(content, None)
         self._run(events.Freed(content))
         return freed

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sharefs.records.ids import ROOT, ContentId, Coordinate, ItemId
+from sharefs.records.ids import ContentId, Coordinate, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Place, Writer
@@ -103,8 +103,8 @@ class Shelf:
         return self._rows("WHERE space = ? AND anchor = ? AND loser = 0", (self._space, item))
 
     def has_live_child(self, item: ItemId) -> bool:
-        """Whether a live winner has this folder as its anchor."""
-        return self._any("space = ? AND anchor = ? AND live = 1 AND loser = 0", (self._space, item))
+        """Whether a live row, a winner's or a loser's, has this folder as its anchor."""
+        return self._any("space = ? AND anchor = ? AND live = 1", (self._space, item))
 
     def merged_into(self, item: ItemId) -> list[Shown]:
         """The folders that are shown as part of this one."""
@@ -129,16 +129,6 @@ class Shelf:
         ).fetchone()
         count, size, local = row
         return count, int(size), int(local)
-
-    def totals(self) -> tuple[int, int, int]:
-        """How many live entries the space has, their bytes, and how many of those are here."""
-        count, size, local = self._connection.execute(
-            "SELECT count(*), coalesce(sum(entry.size), 0), coalesce(sum(content.local), 0)"
-            " FROM entry LEFT JOIN content ON content.id = entry.content"
-            " WHERE entry.space = ? AND live = 1 AND item <> ?",
-            (self._space, ROOT),
-        ).fetchone()
-        return count, size, local
 
     def _rows(self, condition: str, values: tuple[Any, ...]) -> list[Shown]:
         # Ordered, so that nothing depends on which index SQLite chose.

@@ -114,7 +114,7 @@ CREATE INDEX entry_shown ON entry (space, place, shown) WHERE live = 1;
 -- ... is odd if it is not shown plainly under the name that its writer gave. Few rows are.
 CREATE INDEX entry_odd ON entry (space, place, name)
     WHERE live = 1 AND (shown <> name OR merged IS NOT NULL OR loser = 1);
-CREATE INDEX entry_anchored ON entry (space, anchor, live) WHERE loser = 0;
+CREATE INDEX entry_anchored ON entry (space, anchor, live);
 CREATE INDEX entry_merged ON entry (space, merged) WHERE merged IS NOT NULL;
 CREATE INDEX entry_content ON entry (content) WHERE content IS NOT NULL;
 
