@@ -22,6 +22,7 @@ from sharefs.records.ids import (
 RECORD_SIZE_BYTES_MAX = 96 * 1024
 BODY_SIZE_BYTES_MAX = 64 * 1024
 CONTEXT_ENTRIES_MAX = 1024
+STAMP_MAX = 2**62
 
 ContextEntry = tuple[DeviceId, Incarnation, Count]
 
@@ -72,8 +73,12 @@ def context_of(superseded: Iterable[Record]) -> tuple[ContextEntry, ...]:
 
 
 def stamp_after(superseded: Iterable[Record], now_ms: int) -> int:
-    """A per-item hybrid clock: the wall clock, or one more than every head superseded."""
-    return max([now_ms, *(record.stamp + 1 for record in superseded)])
+    """A per-item hybrid clock: the wall clock, or one more than every head superseded.
+
+    At the end of time it stands still, so that a version stamped so by somebody else can be
+    superseded by one that others accept.
+    """
+    return min(STAMP_MAX, max([now_ms, *(record.stamp + 1 for record in superseded)]))
 
 
 def encode_record(record: Record) -> bytes:

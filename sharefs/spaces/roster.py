@@ -193,7 +193,7 @@ def fold(space: SpaceId, operations: Iterable[bytes]) -> Roster:
     roster = Roster(space)
     placed: dict[OperationHash, Operation] = {}
     for key, operation in sorted(known.items(), key=lambda pair: (pair[1].depth, pair[0])):
-        if (key if not operation.space else operation.space) != space:
+        if not _belongs(key, operation, space):
             raise RemoteProtocolError("an operation of another space")
         if not _follows(operation, placed):
             continue
@@ -207,6 +207,14 @@ def fold(space: SpaceId, operations: Iterable[bytes]) -> Roster:
     roster.depth = max((operation.depth for operation in placed.values()), default=-1)
     roster.known = frozenset(placed)
     return roster
+
+
+def _belongs(key: OperationHash, operation: Operation, space: SpaceId) -> bool:
+    """A space is created once, by the operation that it is named by: a second one would make its
+    author an owner."""
+    if isinstance(operation.body, Create):
+        return SpaceId(key) == space and not operation.space
+    return operation.space == space
 
 
 def _follows(operation: Operation, placed: dict[OperationHash, Operation]) -> bool:

@@ -274,7 +274,3 @@ class Content:
         for holder in self.holders.values():
             chunks &= ~holder.chunks
         return chunks
-
-    def forget_refusals(self) -> None:
-        """Who did not hold it some time ago may be asked again."""
-        self.asks = {device: asked for device, asked in self.asks.items() if device in self.holders}

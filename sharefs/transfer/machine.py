@@ -398,7 +398,9 @@ class Transfer:
         if not content.waiters:
             self._retire(content)
         elif content.stage is Stage.IDLE:
-            content.forget_refusals()
+            for device in sorted(content.asks.keys() - content.holders.keys()):
+                # Who did not hold it, or did not answer, some time ago may be asked again.
+                self._leave(content, device)
             self._queue(content)
         elif content.stage is Stage.QUEUED:
             self._line.push(content.id, urgent=content.urgent)

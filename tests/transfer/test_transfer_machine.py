@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -548,3 +549,41 @@ def test_the_snapshot_tells_how_far_and_from_whom() -> None:
     network.down(BOB)
     network.run(1.0)
     assert network.machine.snapshot(network.now)[0].state == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("planted", "bug", "claim"),
+    [
+        (
+            "credit.Flow.give_up",
+            lambda *_: [],
+            test_a_lost_want_is_asked_again_after_the_timeout_only,
+        ),
+        (
+            "asking._repetitions",
+            lambda *_: [],
+            test_a_partial_holder_is_asked_again_for_what_it_got_meanwhile,
+        ),
+        (
+            "peers.Distrust.add",
+            lambda *_: None,
+            lambda: test_a_liar_is_dropped_reported_and_replaced(True),
+        ),
+        (
+            "machine.verify_whole",
+            lambda *_: None,
+            lambda: test_a_liar_is_dropped_reported_and_replaced(False),
+        ),
+        (
+            "line.ACTIVE_CONTENTS_WITH_READS_MAX",
+            64,
+            test_a_read_is_asked_about_though_64_fetches_are,
+        ),
+    ],
+)
+def test_a_planted_bug_is_found(
+    planted: str, bug: object, claim: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"sharefs.transfer.{planted}", bug)
+    with pytest.raises(AssertionError):
+        claim()

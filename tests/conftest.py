@@ -1,0 +1,9 @@
+"""What do all tests share? Hypothesis draws the same examples each time, and no clock judges it.
+
+This file also puts its folder on the path, for `shapes`.
+"""
+
+from hypothesis import settings
+
+settings.register_profile("sharefs", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("sharefs")
