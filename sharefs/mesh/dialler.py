@@ -4,8 +4,8 @@ A *line* is one DEALER, dialling one address of one peer, with the monitor that 
 fares. Each dialled peer has two, for control and for bulk. ZeroMQ connects a line again by itself
 when the peer goes away, but never after a failure of the protocol: not after being denied, nor
 after a message that was too long. So a line that is not up when its patience ends is made anew,
-at the peer's next address if there are several. Patience grows from 3 to 30 s while the peer
-stays away.
+at the peer's next address if there are several. Patience grows from 2 to 30 s, doubling after each
+round of the addresses, while the peer stays away.
 """
 
 import time
@@ -23,8 +23,9 @@ from sharefs.mesh.watch import Watch
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 
-PATIENCE_S_MIN = 3.0
+PATIENCE_S_MIN = 2.0
 PATIENCE_S_MAX = 30.0
+PATIENCE_DOUBLED_MAX = 8
 _MONITORED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
@@ -77,18 +78,25 @@ class Dialler:
     def dial(self, key: PublicKey, address: Address) -> None:
         """Reach the peer there, from now on and again whenever the link is lost.
 
-        A further address is tried when the first ones fail; one that can not be is left out.
+        A further address is tried when the first one fails; one that can not be is left out.
         """
         try:
             endpoint(address.host, address.port)
         except AddressNotUsable:
             return
         dial = self._dials.setdefault(key, _Dial([]))
-        if address in dial.addresses or len(dial.addresses) == ADDRESSES_MAX:
+        if address in dial.addresses:
             return
-        dial.addresses.append(address)
+        # The first address is the one that is being tried. A new one is the likeliest to be right,
+        # and the one that was tried last the least.
+        dial.addresses.insert(1, address)
+        del dial.addresses[ADDRESSES_MAX:]
         if not dial.lines:
             self._try(key, dial)
+        elif dial.due < float("inf"):
+            dial.attempts = 0
+            dial.due = min(dial.due, time.monotonic() + PATIENCE_S_MIN)
+            self._reckon()
 
     def hang_up(self, key: PublicKey) -> None:
         """Dial the peer no more, and close what was dialled."""
@@ -133,8 +141,9 @@ class Dialler:
             if line is not None:
                 self._close(line)
             dial.lines[channel] = self._open(key, channel, dial.addresses[0])
-        dial.due = time.monotonic() + min(PATIENCE_S_MIN * 2**dial.attempts, PATIENCE_S_MAX)
-        dial.attempts = min(dial.attempts + 1, 8)
+        rounds = min(dial.attempts // len(dial.addresses), PATIENCE_DOUBLED_MAX)
+        dial.due = time.monotonic() + min(PATIENCE_S_MIN * 2**rounds, PATIENCE_S_MAX)
+        dial.attempts += 1
         self._reckon()
 
     def _reckon(self) -> None:
@@ -171,7 +180,8 @@ class Dialler:
     def _read_monitor(self, line: Line) -> bool:
         for event in line.monitor.read():
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                self._links.events.append(Denied(line.key, line.address))
+                if line.channel is Channel.CONTROL:
+                    self._links.events.append(Denied(line.key, line.address))
             else:
                 self._mark(line, event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._greet(line))
         return True

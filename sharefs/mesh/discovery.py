@@ -28,8 +28,8 @@ from sharefs.spaces.ticket import Address
 SERVICE = "_sharefs._tcp.local."
 KEY_HASH_SIZE_BYTES = 16
 RESOLVE_MS_MAX = 3_000
-ADDRESSES_MAX = 4
-"""Of one device that are reported."""
+REACHABLE_ADDRESSES_MAX = 8
+"""Of one device that are told to others, or believed of others."""
 _CONTEXT = "sharefs 2026-11 discovery name of a curve key 1"
 _BULK_PORT = "bulk"
 
@@ -41,6 +41,19 @@ _log = logging.getLogger(__name__)
 def key_hash(key: PublicKey) -> bytes:
     """The name under which the device with that curve key announces itself."""
     return blake3(key, derive_key_context=_CONTEXT).digest(KEY_HASH_SIZE_BYTES)
+
+
+def reachable_at(address: Address) -> tuple[Address, ...]:
+    """The addresses to tell others when the mesh listens at `address`: for all interfaces, each of
+    them. The loopback interface counts only where there is no other."""
+    if not _listens_everywhere(address):
+        return (address,)
+    hosts = sorted(set(get_all_addresses()))
+    outside = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
+    return tuple(
+        Address(host, address.port, address.bulk_port)
+        for host in (outside or hosts)[:REACHABLE_ADDRESSES_MAX]
+    )
 
 
 class Discovery:
@@ -121,7 +134,7 @@ def _open(address: Address) -> Zeroconf:
 
 
 def _describe(name: str, address: Address) -> ServiceInfo:
-    hosts = _own_addresses() if _listens_everywhere(address) else [address.host]
+    hosts = [reachable.host for reachable in reachable_at(address)]
     return ServiceInfo(
         SERVICE,
         name,
@@ -132,20 +145,8 @@ def _describe(name: str, address: Address) -> ServiceInfo:
     )
 
 
-def reachable_at(address: Address) -> tuple[Address, ...]:
-    """Where others find a mesh that listens at `address`: on each interface, if it is on all."""
-    if not _listens_everywhere(address):
-        return (address,)
-    hosts = _own_addresses()[:ADDRESSES_MAX]
-    return tuple(Address(host, address.port, address.bulk_port) for host in hosts)
-
-
 def _listens_everywhere(address: Address) -> bool:
     return address.host in ("0.0.0.0", "::")
-
-
-def _own_addresses() -> list[str]:
-    return [host for host in get_all_addresses() if not ipaddress.ip_address(host).is_loopback]
 
 
 def _key_hash_of(name: str) -> bytes | None:
@@ -161,7 +162,7 @@ def _addresses(info: ServiceInfo) -> list[Address]:
     port, bulk_port = info.port or 0, _number(info.properties.get(_BULK_PORT.encode()))
     if not (0 < port < 65536 and 0 < bulk_port < 65536):
         return []
-    hosts = info.parsed_addresses(IPVersion.V4Only)[:ADDRESSES_MAX]
+    hosts = info.parsed_addresses(IPVersion.V4Only)[:REACHABLE_ADDRESSES_MAX]
     return [Address(host, port, bulk_port) for host in hosts]
 
 

@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from sharefs.mesh.discovery import SERVICE, Discovery, key_hash
+from sharefs.mesh import discovery as discovery_module
+from sharefs.mesh.discovery import SERVICE, Discovery, key_hash, reachable_at
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.ticket import Address
 
@@ -61,3 +62,25 @@ def test_the_name_on_the_network_is_a_hash_of_the_key() -> None:
     assert len(key_hash(key)) == 16
     assert key[:8].hex() not in key_hash(key).hex()
     assert len(key_hash(key).hex() + "." + SERVICE) < 64
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        (["127.0.0.1", "192.0.2.7", "10.1.1.1"], ["10.1.1.1", "192.0.2.7"]),
+        (["127.0.0.1"], ["127.0.0.1"]),
+    ],
+)
+def test_a_mesh_that_listens_everywhere_tells_the_addresses_of_its_interfaces(
+    monkeypatch: pytest.MonkeyPatch, own: list[str], told: list[str]
+) -> None:
+    monkeypatch.setattr(discovery_module, "get_all_addresses", lambda: own)
+    everywhere = Address("0.0.0.0", 7000, 7001)
+    assert [address.host for address in reachable_at(everywhere)] == told
+    assert all(
+        (address.port, address.bulk_port) == (7000, 7001) for address in reachable_at(everywhere)
+    )
+
+
+def test_a_mesh_that_listens_at_one_address_tells_that() -> None:
+    assert reachable_at(Address("192.0.2.7", 7000, 7001)) == (Address("192.0.2.7", 7000, 7001),)

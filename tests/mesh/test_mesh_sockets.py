@@ -16,7 +16,7 @@ from sharefs.mesh.frames import greeting
 from sharefs.mesh.settings import CurveKeys, new_context, new_dialler
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import curve_public_key
-from sharefs.spaces.ticket import Address
+from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.wire.message import MESSAGE_SIZE_BYTES_MAX
 
 CONTROL, BULK = Channel.CONTROL, Channel.BULK
@@ -394,3 +394,12 @@ def test_another_process_answers_thousands_of_messages_on_both_channels(anna: Pa
 
 def test_every_message_of_the_protocol_fits_a_control_frame() -> None:
     assert settings.MESSAGE_SIZE_BYTES_MAX[CONTROL] >= MESSAGE_SIZE_BYTES_MAX
+
+
+def test_of_many_addresses_the_newest_are_kept(anna: Party, bob: Party) -> None:
+    for port in range(1, 100):
+        anna.mesh.dial(bob.key, Address("127.0.0.1", port, port))
+    ports = [address.port for address in anna.mesh._dialler._dials[bob.key].addresses]
+    assert ports[0] == 1
+    assert ports[1:] == list(range(99, 99 - len(ports[1:]), -1))
+    assert len(ports) == ADDRESSES_MAX
