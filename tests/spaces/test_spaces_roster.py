@@ -5,7 +5,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from people import (
+from shapes import faults, refuses, refuses_or_keeps
+from space_people import (
     ANNA,
     BOB,
     CAROL,
@@ -20,7 +21,6 @@ from people import (
     tampered,
     usurpation,
 )
-from shapes import faults, refuses, refuses_or_keeps
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import OperationHash, Signature, SpaceId

@@ -6,8 +6,8 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
-from people import ANNA, BOB
 from shapes import faults, values
+from space_people import ANNA, BOB
 
 from sharefs.errors import RemoteProtocolError, TicketNotValid
 from sharefs.records.canonical import encode

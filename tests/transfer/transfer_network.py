@@ -28,7 +28,7 @@ SPACE = SpaceId(b"s" * 32)
 ME = DeviceId(b"m" * 16)
 ANNA = DeviceId(b"a" * 16)
 BOB = DeviceId(b"b" * 16)
-STEPS_MAX = 2_000_000
+STEPS_MAX = 200_000
 
 
 @dataclass(frozen=True)
