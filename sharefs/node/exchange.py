@@ -75,6 +75,7 @@ class Exchange:
         self._pages = []
         for replica in self._replicas():
             replica.reload()
+            self._run(machine.RolledBack(replica.id))
             self._run(replica.stands(None))
 
     def _replicas(self) -> list[Replica]:
@@ -125,7 +126,9 @@ class Exchange:
             case machine.AddOperations():
                 self._add_operations(effect)
             case machine.RenewIncarnation():
-                self._renew(self._state.replicas[effect.space])
+                replica = self._state.replicas[effect.space]
+                if effect.incarnation == replica.incarnation:
+                    self._renew(replica)
             case machine.SetTimer():
                 self._set_timer(effect.at)
 

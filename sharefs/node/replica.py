@@ -131,9 +131,11 @@ class Replica:
         """
         opened = [(s, open_shipment(s, self._key_of(s))) for s in shipments]
         for shipment, records in opened:
-            commit = shipment.commit
-            self._ledger.add_commit(self.number, commit, encode_commit(commit))
-            self.tree.receive(records)
+            kept = self.tree.receive(records)
+            # With a record that was missing, a commit goes to the end: passes come by it again.
+            self._ledger.add_commit(
+                self.number, shipment.commit, encode_commit(shipment.commit), to_end=bool(kept)
+            )
         self._advance(merged)
 
     def _key_of(self, shipment: Shipment) -> PublicKey:

@@ -59,6 +59,7 @@ class Writer:
         self._path = path
         self._after_commit: list[Callable[[], None]] = []
         self._after_durable: list[Callable[[], None]] = []
+        self._durable_lock = threading.Lock()
         self._log: int | None = None
 
     @contextmanager
@@ -97,13 +98,14 @@ class Writer:
 
         What a checkpoint moved on from the log to the database was synced by it.
         """
-        count = len(self._after_durable)
-        with translated(self._path):
+        with self._durable_lock, translated(self._path):
+            waiting = list(self._after_durable)
             if self._log is None:
                 self._log = os.open(f"{self._path}-wal", os.O_RDONLY)
                 sync_folder(self._path.parent)
             os.fdatasync(self._log)
-        for call in [self._after_durable.pop(0) for _ in range(count)]:
+            del self._after_durable[: len(waiting)]
+        for call in waiting:
             call()
 
     def take_touched(self) -> set[Place]:

@@ -14,6 +14,7 @@ registers the content is durable: a crash in between leaves a draft that is publ
 """
 
 import contextlib
+import logging
 import os
 import threading
 from collections import deque
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from sharefs.errors import LocalDamage, RemoteProtocolError, UserError
+from sharefs.errors import HomeNotUsable, LocalDamage, RemoteProtocolError, UserError
 from sharefs.records.content import Manifest, content_id, decode_manifest
 from sharefs.records.ids import ChunkId, ContentId
 from sharefs.store.connection import translated
@@ -34,6 +35,8 @@ from sharefs.store.local import LocalContent
 __all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
 
 RECENT_CONTENTS_MAX = 256
+
+log = logging.getLogger("sharefs.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,7 @@ class ContentStore:
             # It may have been freed since, as an older version's content.
             local.adopt(adopted.path)
             self._save(local, local.synced)
-        self._store.after_durable(lambda: remove_draft(adopted.path))
+        self._store.after_durable(lambda: _remove_published(adopted.path))
 
     # --- the database, in the loop --------------------------------------------------------------
 
@@ -289,3 +292,10 @@ class ContentStore:
                 (content,),
             )
         )
+
+
+def _remove_published(draft: Path) -> None:
+    try:
+        remove_draft(draft)
+    except HomeNotUsable as error:
+        log.warning("a draft that was published stays, and will be published again: %s", error)

@@ -135,8 +135,15 @@ class Ledger:
             [(number, *entry) for entry in entries],
         )
 
-    def add_commit(self, number: int, commit: Commit, data: bytes) -> None:
-        """Keep a commit, unless one stands at its coordinate already."""
+    def add_commit(self, number: int, commit: Commit, data: bytes, to_end: bool = False) -> None:
+        """Keep a commit, unless one stands at its coordinate already; with `to_end`, the same one
+        gets a new number."""
+        if to_end:
+            self._connection.execute(
+                'DELETE FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
+                " AND first = ? AND data = ?",
+                (number, commit.device, commit.incarnation, commit.first, data),
+            )
         cursor = self._connection.execute(
             'INSERT OR IGNORE INTO "commit" (space, device, incarnation, first, last, data)'
             " VALUES (?, ?, ?, ?, ?, ?)",
