@@ -1,6 +1,7 @@
 """What does this node hold of one space, and how does it add to it?"""
 
 from collections.abc import Callable, Iterable
+from secrets import token_bytes
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
@@ -11,8 +12,9 @@ from sharefs.records.ids import (
     Incarnation,
     ItemId,
     PublicKey,
+    item_id,
 )
-from sharefs.records.record import Record, encode_record, hash_record
+from sharefs.records.record import STAMP_MAX, Record, encode_record, hash_record
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.rights import Right
 from sharefs.spaces.roster import Roster, fold, hash_operation
@@ -20,6 +22,7 @@ from sharefs.store.ledger import Ledger, SpaceRow
 from sharefs.store.shelf import Shelf
 from sharefs.sync.machine import Stands
 from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship
+from sharefs.tree import operations
 from sharefs.tree.operations import Change
 from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
@@ -87,20 +90,38 @@ class Replica:
     ) -> None:
         """Make records of changes, and show them; `inos` as for Tree.receive."""
         for change in changes:
-            record = Record(
-                1,
-                change.item,
-                KIND_ENTRY,
-                self._identity.device,
-                self.incarnation,
-                self._ledger.take_sequences(self.number, 1),
-                change.context,
-                max(now_ms, change.after + 1),
-                change.body,
-            )
-            data = encode_record(record)
-            self._pending.append((record, data))
-            self.tree.receive([(record, data)], inos)
+            for version in self._following_our_own(change, now_ms):
+                self._sign(version, now_ms, inos)
+
+    def _following_our_own(self, change: Change, now_ms: int) -> list[Change]:
+        """A device's later version covers all its earlier ones (I4), also those that its writer
+        had not seen, as when two programs saved one file. Their bytes are kept as new entries."""
+        device, incarnation = self._own
+        chained = operations.chain(change, self.shelf.heads(change.item), device, incarnation)
+        winner = self.shelf.winner(change.item)
+        rows = [*([winner] if winner else []), *self.shelf.losers(change.item)]
+        kept = [
+            operations.keep_apart(item_id(device, token_bytes(8)), row, now_ms)
+            for row in operations.unseen_losers(change, rows, chained)
+            if row.live and row.content is not None
+        ]
+        return [*kept, chained]
+
+    def _sign(self, change: Change, now_ms: int, inos: dict[ItemId, int] | None) -> None:
+        record = Record(
+            1,
+            change.item,
+            KIND_ENTRY,
+            self._identity.device,
+            self.incarnation,
+            self._ledger.take_sequences(self.number, 1),
+            change.context,
+            min(max(now_ms, change.after + 1), STAMP_MAX),
+            change.body,
+        )
+        data = encode_record(record)
+        self._pending.append((record, data))
+        self.tree.receive([(record, data)], inos)
 
     def seal(self) -> list[Shipment]:
         """Sign what was made in this batch, to be sent once the disk has it."""
