@@ -1,0 +1,98 @@
+"""What the tests of the store are made with."""
+
+import os
+from pathlib import Path
+
+from sharefs.records.commit import Commit
+from sharefs.records.content import Manifest, chunk_id, content_id, encode_manifest, make_manifest
+from sharefs.records.entry import KIND_ENTRY, EntryType
+from sharefs.records.ids import (
+    ROOT,
+    ChunkId,
+    ContentId,
+    Coordinate,
+    DeviceId,
+    Incarnation,
+    ItemId,
+    OperationHash,
+    RecordHash,
+    Signature,
+    SpaceId,
+)
+from sharefs.records.record import ContextEntry, Record, encode_record
+from sharefs.records.shown import Shown
+from sharefs.store.contents import ContentStore
+from sharefs.store.database import Store, open_database
+
+ANNA = DeviceId(b"anna" * 4)
+BOB = DeviceId(b"bob." * 4)
+LIFE = Incarnation(b"life0001")
+FAMILY = SpaceId(b"f" * 32)
+WORK = SpaceId(b"w" * 32)
+
+
+def open_store(folder: Path) -> Store:
+    folder.mkdir(exist_ok=True)
+    return open_database(folder / "sharefs.db", folder / "token")
+
+
+def open_contents(folder: Path, store: Store) -> ContentStore:
+    (folder / "contents").mkdir(exist_ok=True)
+    return ContentStore(folder / "contents", store)
+
+
+def item(number: int) -> ItemId:
+    return ItemId(ANNA + number.to_bytes(8))
+
+
+def shown(ino: int, name: str = "", **fields: object) -> Shown:
+    name = name or f"name {ino}"
+    values: dict[str, object] = {
+        "ino": ino,
+        "space": 1,
+        "item": item(ino),
+        "version": Coordinate(ANNA, LIFE, ino),
+        "loser": False,
+        "type": EntryType.FILE,
+        "deleted": False,
+        "live": True,
+        "parent": ROOT,
+        "anchor": ROOT,
+        "place": ROOT,
+        "merged": None,
+        "name": name,
+        "shown": name,
+        "created": 1,
+        "stamp": 2,
+        "mtime_ns": 3,
+        "executable": False,
+        "size": 0,
+        "content": None,
+        "target": "",
+        "local": 0,
+    }
+    return Shown(**{**values, **fields})  # type: ignore[arg-type]
+
+
+def record(sequence: int, of: ItemId, context: tuple[ContextEntry, ...] = ()) -> Record:
+    return Record(1, of, KIND_ENTRY, ANNA, LIFE, sequence, context, sequence, b"body")
+
+
+def encoded(of: Record) -> bytes:
+    return encode_record(of)
+
+
+def commit(first: int, count: int, device: DeviceId = ANNA) -> Commit:
+    hashes = tuple(RecordHash(bytes(32)) for _ in range(count))
+    roster = OperationHash(bytes(32))
+    return Commit(1, FAMILY, device, LIFE, first, roster, hashes, Signature(bytes(64)))
+
+
+def content_of(chunks: list[bytes]) -> tuple[ContentId, Manifest, bytes]:
+    manifest = make_manifest([(ChunkId(chunk_id(chunk)), len(chunk)) for chunk in chunks])
+    data = encode_manifest(manifest)
+    return content_id(data), manifest, data
+
+
+def random_chunks(count: int, size: int = 1000) -> list[bytes]:
+    return [os.urandom(size) for _ in range(count)]

@@ -1,0 +1,681 @@
+"""The contents: no bit without its bytes, and no byte of a member's lost."""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from store_parties import FAMILY, content_of, open_contents, open_store, random_chunks, shown
+
+from sharefs.errors import DiskFull, LocalDamage
+from sharefs.records.content import Manifest, chunk_id
+from sharefs.records.ids import ContentId
+from sharefs.store.contents import ContentStore
+from sharefs.store.database import Store
+from sharefs.store.local import LocalContent
+
+
+class Disk:
+    """A home whose node is stopped, killed and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        self.store: Store = open_store(self.folder)
+        self.contents: ContentStore = open_contents(self.folder, self.store)
+
+    def restart(self) -> None:
+        self.store.close()
+        self.start()
+
+    def kill(self) -> None:
+        self.store.abandon()
+        self.start()
+
+    def begin(self, chunks: list[bytes]) -> LocalContent:
+        """A content to be fetched."""
+        content, manifest, encoded = content_of(chunks)
+        with self.store.transaction():
+            self.contents.keep_manifest(content, manifest, encoded)
+        return self.contents.open(content, 0)
+
+    def save(self) -> None:
+        synced = self.contents.sync(self.contents.unsaved())
+        with self.store.transaction():
+            for content, bitmap in synced:
+                self.contents.save_bits(content, bitmap)
+
+    def draft(self, data: bytes) -> Path:
+        path = self.folder / f"draft {os.urandom(4).hex()}"
+        path.write_bytes(data)
+        return path
+
+    def publish(self, data: bytes) -> ContentId:
+        adopted = self.contents.adopt(self.draft(data))
+        with self.store.transaction():
+            self.contents.register(adopted)
+        self.store.make_durable()
+        assert adopted.content is not None
+        return adopted.content
+
+    def file(self, content: ContentId) -> Path:
+        return self.folder / "contents" / content.hex()[:2] / content.hex()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    with disk.store.transaction():
+        disk.store.ledger.add_space(FAMILY, "Family")
+    yield disk
+    disk.store.close()
+
+
+# --- fetching -------------------------------------------------------------------------------------
+
+
+def test_a_content_that_nothing_is_known_of_is_missing(disk: Disk) -> None:
+    content, _, _ = content_of(random_chunks(3))
+    assert disk.contents.known(content) is None
+    local = disk.contents.open(content, 3000)
+    assert local.manifest is None
+    assert local.missing(0, 1)
+    assert local.bitmap == b""
+    assert not local.complete
+    assert disk.contents.known(content) is None
+    assert disk.contents.local_bytes(content) == 0
+
+
+def test_chunks_arrive_in_any_order_and_make_the_content(disk: Disk) -> None:
+    chunks = random_chunks(10)
+    local = disk.begin(chunks)
+    assert local.missing(0, 10_000) == list(range(10))
+    for done, index in enumerate((3, 0, 9, 1, 2, 4, 5, 6, 7, 8), 1):
+        assert index in local.missing(0, 10_000)
+        local.write_chunk(index, memoryview(chunks[index]))
+        assert index not in local.missing(0, 10_000)
+        assert local.local_bytes == 1000 * done
+        assert local.pread(1000 * index, 1000) == chunks[index]
+    assert local.complete
+    assert local.pread(0, 99_999) == b"".join(chunks)
+    assert local.pread(10_000, 5) == b""
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "expected"),
+    [
+        (0, 1, [0]),
+        (999, 1, [0]),
+        (999, 2, [0]),
+        (1000, 1, []),
+        (1500, 501, [2]),
+        (1999, 1, []),
+        (2999, 2, [2, 3]),
+        (3500, 10_000, [3]),
+        (4000, 1, []),
+        (9999, 1, []),
+        (0, 0, []),
+    ],
+)
+def test_what_a_range_lacks(disk: Disk, offset: int, size: int, expected: list[int]) -> None:
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    local.write_chunk(1, chunks[1])
+    assert local.missing(offset, size) == expected
+
+
+def test_a_file_is_sparse_until_it_is_complete(disk: Disk) -> None:
+    chunks = random_chunks(100, 10_000)
+    local = disk.begin(chunks)
+    local.write_chunk(99, chunks[99])
+    status = disk.file(local.content).stat()
+    assert status.st_size == 1_000_000
+    assert status.st_blocks * 512 < 100_000
+
+
+def test_bits_are_lost_that_were_not_saved_but_none_that_were(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    local.write_chunk(2, chunks[2])
+    disk.save()
+    local.write_chunk(3, chunks[3])
+    del local
+    disk.kill()
+    local = disk.contents.open(content_of(chunks)[0], 0)
+    assert local.missing(0, 4000) == [1, 3]
+    assert local.pread(2000, 1000) == chunks[2]
+
+
+def test_a_bitmap_is_given_only_after_the_file_was_synced(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    fdatasync = os.fdatasync
+    synced: list[str] = []
+
+    def slow_sync(descriptor: int) -> None:
+        # What is written while the disk syncs may not be on it.
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        local.write_chunk(1, chunks[1])
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    assert local.sync() == b"\x01"
+    assert synced == [str(disk.file(local.content))]
+    assert local.synced == b"\x01"
+    assert local.bitmap == b"\x03"
+    monkeypatch.undo()
+    assert local.sync() == b"\x03"
+
+
+def test_bits_that_are_not_synced_can_not_be_saved(disk: Disk) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    with disk.store.transaction():
+        disk.contents.save_bits(local.content, local.bitmap)
+    assert disk.contents.unsaved() == [local.content]
+    del local
+    disk.kill()
+    assert disk.contents.open(content_of(chunks)[0], 0).bitmap == b"\x00"
+
+
+def test_a_sync_that_fails_trusts_nothing_since_the_last(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    disk.save()
+    local.write_chunk(1, chunks[1])
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(DiskFull):
+        local.sync()
+    assert local.bitmap == b"\x01"
+    assert local.missing(0, 3000) == [1, 2]
+    assert local.local_bytes == 1000
+
+
+def test_a_full_disk_says_so_and_what_was_verified_stays(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    pwrite = os.pwrite
+
+    def half_then_full(descriptor: int, data: memoryview, offset: int) -> int:
+        if len(data) > 500:
+            return pwrite(descriptor, data[:500], offset)
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", half_then_full)
+    with pytest.raises(DiskFull, match="full"):
+        local.write_chunk(1, chunks[1])
+    assert local.missing(0, 3000) == [1, 2]
+    monkeypatch.undo()
+    local.write_chunk(1, chunks[1])
+    assert local.pread(0, 2000) == chunks[0] + chunks[1]
+
+
+def test_a_content_larger_than_the_disk_can_hold_is_a_full_disk(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = disk.begin(random_chunks(1))
+
+    def too_big(descriptor: int, size: int) -> None:
+        raise OSError(errno.EFBIG, "too big")
+
+    monkeypatch.setattr(os, "ftruncate", too_big)
+    with pytest.raises(DiskFull):
+        local.write_chunk(0, bytes(1000))
+
+
+def test_after_an_unclean_stop_marked_chunks_are_verified_before_use(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    for index in (0, 1, 2):
+        local.write_chunk(index, chunks[index])
+    disk.save()
+    del local
+    content = content_of(chunks)[0]
+    with disk.file(content).open("r+b") as file:
+        file.seek(1500)
+        file.write(b"damage")
+    disk.kill()
+    local = disk.contents.open(content, 0)
+    assert local.missing(0, 4000) == [1, 3]
+    assert local.local_bytes == 2000
+    assert disk.contents.unsaved() == [content]
+    disk.save()
+    del local
+    disk.restart()
+    assert disk.contents.open(content, 0).missing(0, 4000) == [1, 3]
+
+
+def test_after_a_clean_stop_nothing_is_read_to_verify(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = random_chunks(4)
+    disk.begin(chunks).write_chunk(0, chunks[0])
+    disk.save()
+    disk.restart()
+
+    def fail(data: bytes) -> bytes:
+        raise AssertionError("read to verify")
+
+    monkeypatch.setattr("sharefs.store.local.chunk_id", fail)
+    assert disk.contents.open(content_of(chunks)[0], 0).local_bytes == 1000
+
+
+def test_what_an_unclean_stop_left_in_doubt_stays_so_until_it_is_verified(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    disk.begin(chunks).write_chunk(0, chunks[0])
+    disk.save()
+    disk.kill()
+    disk.restart()
+    content = content_of(chunks)[0]
+    disk.file(content).write_bytes(bytes(4000))
+    disk.contents.verify_suspects()
+    assert disk.contents.open(content, 0).missing(0, 4000) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_file_that_was_removed_or_cut_short_is_fetched_again(disk: Disk, complete: bool) -> None:
+    chunks = random_chunks(3)
+    for harm in (Path.unlink, lambda path: os.truncate(path, 10)):
+        local = disk.begin(chunks)
+        for index in range(3 if complete else 2):
+            local.write_chunk(index, chunks[index])
+        disk.save()
+        content = local.content
+        del local
+        disk.store.close()
+        harm(disk.file(content))
+        disk.start()
+        local = disk.contents.open(content, 0)
+        assert local.missing(0, 3000) == [0, 1, 2]
+        for index in range(3):
+            local.write_chunk(index, chunks[index])
+        assert local.pread(0, 3000) == b"".join(chunks)
+        with disk.store.transaction():
+            disk.contents.free(content)
+
+
+# --- serving --------------------------------------------------------------------------------------
+
+
+def test_a_chunk_is_verified_before_it_is_served(disk: Disk) -> None:
+    chunks = random_chunks(3)
+    content = disk.publish(b"".join(chunks))
+    local = disk.contents.open(content, 0)
+    assert local.read_chunk(0) == b"".join(chunks)
+    with disk.file(content).open("r+b") as file:
+        file.seek(100)
+        file.write(b"damage")
+    with pytest.raises(LocalDamage):
+        local.read_chunk(0)
+    assert not local.complete
+    assert local.missing(0, 3000) == [0]
+    with pytest.raises(LocalDamage):
+        local.read_chunk(0)
+    disk.save()
+    del local
+    disk.restart()
+    assert not disk.contents.open(content, 0).complete
+
+
+def test_a_damaged_chunk_is_fetched_again_into_its_place(disk: Disk) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    for index in range(3):
+        local.write_chunk(index, chunks[index])
+    disk.save()
+    with disk.file(local.content).open("r+b") as file:
+        file.seek(1000)
+        file.write(bytes(10))
+    with pytest.raises(LocalDamage):
+        local.read_chunk(1)
+    assert local.bitmap == b"\x05"
+    local.write_chunk(1, chunks[1])
+    disk.save()
+    assert local.complete
+    assert local.read_chunk(1) == chunks[1]
+    assert disk.contents.unsaved() == []
+
+
+def test_a_chunk_that_is_not_here_is_not_served(disk: Disk) -> None:
+    with pytest.raises(LocalDamage):
+        disk.begin(random_chunks(2)).read_chunk(1)
+
+
+# --- publishing -----------------------------------------------------------------------------------
+
+
+def test_a_finished_draft_becomes_a_complete_content(disk: Disk) -> None:
+    data = os.urandom(1_000_000)
+    content = disk.publish(data)
+    assert list(disk.folder.glob("draft*")) == []
+    assert disk.contents.open(content, 0).pread(0, 2_000_000) == data
+    assert disk.contents.unsaved() == []
+    disk.restart()
+    local = disk.contents.open(content, 0)
+    assert local.complete
+    assert local.pread(0, 2_000_000) == data
+    assert disk.contents.local_bytes(content) == 1_000_000
+
+
+def test_an_empty_draft_has_no_content(disk: Disk) -> None:
+    adopted = disk.contents.adopt(disk.draft(b""))
+    assert (adopted.size, adopted.content) == (0, None)
+    with disk.store.transaction():
+        disk.contents.register(adopted)
+    disk.store.make_durable()
+    assert not adopted.path.exists()
+
+
+def test_a_draft_stays_until_its_record_is_durable(disk: Disk) -> None:
+    draft = disk.draft(b"the work of a day")
+    adopted = disk.contents.adopt(draft)
+    assert draft.exists()
+    with disk.store.transaction():
+        disk.contents.register(adopted)
+        assert draft.exists()
+    assert draft.exists()
+    disk.store.make_durable()
+    assert not draft.exists()
+
+
+def test_a_draft_whose_record_was_not_committed_is_published_again(disk: Disk) -> None:
+    draft = disk.draft(b"the work of a day")
+    adopted = disk.contents.adopt(draft)
+
+    def fail() -> None:
+        with disk.store.transaction():
+            disk.contents.register(adopted)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    disk.store.make_durable()
+    assert draft.read_bytes() == b"the work of a day"
+    disk.kill()
+    assert adopted.content is not None
+    assert disk.contents.local_bytes(adopted.content) == 0
+    again = disk.contents.adopt(draft)
+    with disk.store.transaction():
+        disk.contents.register(again)
+    disk.store.make_durable()
+    assert again.content == adopted.content
+    assert disk.contents.open(adopted.content, 0).pread(0, 99) == b"the work of a day"
+
+
+def test_a_draft_is_synced_before_it_stands_as_a_content(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    draft = disk.draft(b"data")
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(DiskFull):
+        disk.contents.adopt(draft)
+    monkeypatch.undo()
+    assert not list((disk.folder / "contents").rglob("*"))
+    assert draft.exists()
+
+
+def test_the_same_bytes_are_kept_once(disk: Disk) -> None:
+    first = disk.publish(b"same")
+    inode = disk.file(first).stat().st_ino
+    assert disk.publish(b"same") == first
+    assert disk.file(first).stat().st_ino == inode
+    assert list(disk.folder.glob("draft*")) == []
+
+
+def test_a_draft_completes_a_content_that_was_being_fetched(disk: Disk) -> None:
+    data = os.urandom(2_000_000)
+    adopted = disk.contents.adopt(disk.draft(data))
+    assert adopted.content is not None
+    assert adopted.local is not None
+    with disk.store.transaction():
+        disk.contents.register(adopted)
+        disk.contents.free(adopted.content)
+    local = disk.contents.open(adopted.content, 0)
+    assert local.manifest is not None
+    end = local.manifest.lengths[0]
+    local.write_chunk(0, data[:end])
+    disk.save()
+    assert local.local_bytes == end
+    assert disk.publish(data) == adopted.content
+    assert local.complete
+    assert local.pread(0, 3_000_000) == data
+
+
+def test_a_file_that_nothing_is_known_of_is_not_written_into(disk: Disk) -> None:
+    """It may be another content's file, by a second name that a failed publishing left."""
+    chunks = [b"a" * 1000]
+    content = content_of(chunks)[0]
+    other = disk.folder / "other"
+    other.write_bytes(b"b" * 1000)
+    disk.file(content).parent.mkdir()
+    os.link(other, disk.file(content))
+    disk.begin(chunks).write_chunk(0, chunks[0])
+    assert other.read_bytes() == b"b" * 1000
+    assert disk.file(content).read_bytes() == chunks[0]
+
+
+def test_a_disk_without_second_names_copies(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    content = disk.publish(b"data")
+    assert disk.contents.open(content, 0).pread(0, 9) == b"data"
+
+
+def test_a_draft_that_is_written_meanwhile_is_not_published(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = disk.draft(b"data")
+    fdatasync = os.fdatasync
+
+    def write_too(descriptor: int) -> None:
+        draft.write_bytes(b"other data")
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", write_too)
+    with pytest.raises(LocalDamage):
+        disk.contents.adopt(draft)
+    assert draft.exists()
+
+
+def test_a_complete_content_is_copied_whole(disk: Disk) -> None:
+    data = os.urandom(100_000)
+    content = disk.publish(data)
+    target = os.open(disk.folder / "copy", os.O_RDWR | os.O_CREAT)
+    assert disk.contents.open(content, 0).copy_to(target)
+    assert os.pread(target, 200_000, 0) == data
+    os.close(target)
+    assert not disk.begin(random_chunks(2)).copy_to(-1)
+
+
+# --- freeing --------------------------------------------------------------------------------------
+
+
+def test_a_freed_content_is_a_ghost_and_can_be_fetched_again(disk: Disk) -> None:
+    chunks = [os.urandom(3000)]
+    content = disk.publish(chunks[0])
+    local = disk.contents.open(content, 0)
+    with disk.store.transaction():
+        assert disk.contents.free(content) == 3000
+    assert not disk.file(content).exists()
+    assert local.missing(0, 3000) == [0]
+    assert disk.contents.local_bytes(content) == 0
+    local.write_chunk(0, chunks[0])
+    assert local.pread(0, 3000) == chunks[0]
+    disk.save()
+    disk.restart()
+    assert disk.contents.open(content, 0).complete
+
+
+def test_bits_synced_before_a_free_are_not_saved_after_it(disk: Disk) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    synced = disk.contents.sync([local.content])
+    with disk.store.transaction():
+        disk.contents.free(local.content)
+    local.write_chunk(1, chunks[1])
+    with disk.store.transaction():
+        disk.contents.save_bits(*synced[0])
+    disk.save()
+    assert local.bitmap == b"\x02"
+    disk.restart()
+    assert disk.contents.open(local.content, 0).bitmap == b"\x02"
+
+
+def test_a_chunk_that_was_being_written_at_a_free_is_not_here(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = random_chunks(2)
+    local = disk.begin(chunks)
+    pwrite = os.pwrite
+
+    def free_meanwhile(descriptor: int, data: memoryview, offset: int) -> int:
+        with disk.store.transaction():
+            disk.contents.free(local.content)
+        return pwrite(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", free_meanwhile)
+    local.write_chunk(0, chunks[0])
+    assert local.missing(0, 2000) == [0, 1]
+
+
+def test_freeing_what_is_not_here_frees_nothing(disk: Disk) -> None:
+    with disk.store.transaction():
+        assert disk.contents.free(content_of([b"x"])[0]) == 0
+
+
+# --- chunks of other contents ---------------------------------------------------------------------
+
+
+def _manifest(disk: Disk, content: ContentId) -> Manifest:
+    manifest = disk.contents.open(content, 0).manifest
+    assert manifest is not None
+    return manifest
+
+
+def test_chunks_that_another_content_has_are_copied(disk: Disk) -> None:
+    data = os.urandom(3_000_000)
+    old = disk.publish(data)
+    other = disk.contents.adopt(disk.draft(b"x" + data))
+    assert other.content is not None
+    assert other.local is not None
+    manifest = other.local.manifest
+    assert manifest is not None
+    with disk.store.transaction():
+        disk.contents.register(other)
+        disk.contents.free(other.content)
+    copied = disk.contents.copy_known_chunks(other.content)
+    local = disk.contents.open(other.content, 0)
+    assert len(copied) >= len(manifest.lengths) - 2
+    assert not set(copied) & set(local.missing(0, local.size))
+    for index in copied:
+        assert chunk_id(local.read_chunk(index)) == manifest.chunk(index)
+    assert disk.contents.local_bytes(old) == 3_000_000
+
+
+def test_a_damaged_chunk_of_another_content_is_not_copied(disk: Disk) -> None:
+    data = os.urandom(3_000_000)
+    old = disk.publish(data)
+    chunk = _manifest(disk, old).chunk(0)
+    length = _manifest(disk, old).lengths[0]
+    assert disk.contents.place_of(chunk) == (old, 0, length)
+    content = disk.begin([data[:length], b"more"]).content
+    with disk.file(old).open("r+b") as file:
+        file.write(b"damage")
+    assert disk.contents.copy_known_chunks(content) == []
+
+
+def test_freed_chunks_are_not_found(disk: Disk) -> None:
+    content = disk.publish(os.urandom(3_000_000))
+    chunk = _manifest(disk, content).chunk(1)
+    assert disk.contents.place_of(chunk) is not None
+    with disk.store.transaction():
+        disk.contents.free(content)
+    assert disk.contents.place_of(chunk) is None
+
+
+# --- what others see ------------------------------------------------------------------------------
+
+
+def test_entries_are_shown_with_the_bytes_that_are_here(disk: Disk) -> None:
+    chunks = random_chunks(3)
+    local = disk.begin(chunks)
+    with disk.store.transaction():
+        disk.store.shelf(1).save(shown(20, "a", size=3000, content=local.content))
+    view = disk.store.view
+
+    def seen() -> int:
+        view.forget(disk.store.take_touched())
+        row = view.lookup(2, "a")
+        assert row is not None
+        return row.local
+
+    assert seen() == 0
+    local.write_chunk(1, chunks[1])
+    disk.save()
+    assert seen() == 1000
+    for index in (0, 2):
+        local.write_chunk(index, chunks[index])
+    disk.save()
+    assert seen() == 3000
+    with disk.store.transaction():
+        disk.contents.free(local.content)
+    assert seen() == 0
+
+
+def test_threads_that_write_chunks_at_once_lose_none(disk: Disk) -> None:
+    chunks = random_chunks(64, 5000)
+    local = disk.begin(chunks)
+
+    def write(first: int) -> Callable[[], None]:
+        def run() -> None:
+            for index in range(first, 64, 4):
+                local.write_chunk(index, chunks[index])
+                local.sync()
+
+        return run
+
+    threads = [threading.Thread(target=write(first)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    disk.save()
+    assert local.complete
+    disk.kill()
+    assert disk.contents.open(local.content, 0).pread(0, 320_000) == b"".join(chunks)
+
+
+def test_many_contents_in_use_hold_no_descriptors(disk: Disk) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    kept = []
+    for _ in range(20):
+        chunks = random_chunks(1)
+        local = disk.begin(chunks)
+        local.write_chunk(0, chunks[0])
+        kept.append(local)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2

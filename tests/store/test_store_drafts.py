@@ -1,0 +1,110 @@
+"""Drafts: what programs wrote is found again after a kill."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from store_parties import ANNA, BOB, FAMILY, LIFE, item
+
+from sharefs.errors import DiskFull
+from sharefs.records.ids import ROOT, DeviceId
+from sharefs.store.drafts import NOTE_ATTRIBUTE, DraftBase, DraftNote, Drafts
+
+NEW = DraftNote(1, FAMILY, ROOT, "report.odt", None)
+VERSION = DraftNote(
+    1, FAMILY, item(1), "Überraschung", DraftBase(item(2), ((ANNA, LIFE, 7), (BOB, LIFE, 1)), 5, 3)
+)
+
+
+@pytest.fixture
+def drafts(tmp_path: Path) -> Drafts:
+    return Drafts(tmp_path)
+
+
+def test_drafts_are_found_again_with_their_bytes_and_notes(drafts: Drafts, tmp_path: Path) -> None:
+    for note in (NEW, VERSION):
+        descriptor, path = drafts.create(note)
+        os.pwrite(descriptor, note.name.encode(), 0)
+        os.utime(descriptor, ns=(0, 1 if note is NEW else 2))
+        os.close(descriptor)
+    left = Drafts(tmp_path).left()
+    assert [note for _, note in left] == [NEW, VERSION]
+    assert [path.read_text() for path, _ in left] == [NEW.name, VERSION.name]
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_note_can_be_written_anew(drafts: Drafts) -> None:
+    descriptor, path = drafts.create(NEW)
+    os.close(descriptor)
+    drafts.note(path, VERSION)
+    assert drafts.left() == [(path, VERSION)]
+
+
+def test_a_removed_draft_is_gone_with_its_note(drafts: Drafts, tmp_path: Path) -> None:
+    descriptor, path = drafts.create(NEW)
+    os.close(descriptor)
+    drafts.remove(path)
+    drafts.remove(path)
+    assert drafts.left() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_too_long_for_an_attribute_is_kept_beside_the_draft(
+    drafts: Drafts, tmp_path: Path
+) -> None:
+    context = tuple((DeviceId(n.to_bytes(16)), LIFE, n) for n in range(1024))
+    long = DraftNote(1, FAMILY, ROOT, "a", DraftBase(item(1), context, 5, 3))
+    descriptor, path = drafts.create(NEW)
+    os.close(descriptor)
+    drafts.note(path, long)
+    assert drafts.left() == [(path, long)]
+    drafts.note(path, NEW)
+    assert drafts.left() == [(path, NEW)]
+    drafts.note(path, long)
+    drafts.remove(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_attributes_will_do(drafts: Drafts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOTSUP, "no attributes")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    descriptor, path = drafts.create(VERSION)
+    os.close(descriptor)
+    assert drafts.left() == [(path, VERSION)]
+
+
+def test_a_draft_without_a_note_is_kept_for_a_person_to_see(drafts: Drafts, tmp_path: Path) -> None:
+    (tmp_path / "stray").write_bytes(b"bytes")
+    (tmp_path / "garbled").write_bytes(b"bytes")
+    os.setxattr(tmp_path / "garbled", NOTE_ATTRIBUTE, b"\xff")
+    assert drafts.left() == []
+    assert {path.name for path in drafts.strays()} == {"stray", "garbled"}
+
+
+def test_notes_without_drafts_are_swept(drafts: Drafts, tmp_path: Path) -> None:
+    (tmp_path / "gone.note").write_bytes(b"")
+    (tmp_path / "half.note.1234.new").write_bytes(b"")
+    assert drafts.left() == []
+    assert drafts.strays() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_for_a_draft_that_is_gone_is_told(drafts: Drafts, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        drafts.note(tmp_path / "gone", NEW)
+
+
+def test_a_full_disk_says_so_and_leaves_no_draft(
+    drafts: Drafts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "setxattr", full)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull):
+        drafts.create(NEW)
+    assert list(tmp_path.iterdir()) == []
