@@ -19,6 +19,7 @@ from sharefs.store.connection import translated
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 COPY_SIZE_BYTES_MAX = 1 << 30
+COPY_BLOCK_SIZE_BYTES = 1 << 20
 
 
 class LocalContent:
@@ -223,13 +224,7 @@ class LocalContent:
             if self._here == self.size:
                 return
             with translated(self._path):
-                self._path.parent.mkdir(mode=0o700, exist_ok=True)
-                beside = self._path.with_suffix(".new")
-                beside.unlink(missing_ok=True)
-                _link_or_copy(draft, beside)
-                beside.replace(self._path)
-                # A rename does nothing if both are the same file already.
-                beside.unlink(missing_ok=True)
+                _put_in_place(draft, self._path)
             self._fresh = False
             self._suspect = False
             self._set_bits(_all_bits(len(self.manifest.lengths)))
@@ -376,6 +371,20 @@ def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None
         done += os.pwrite(descriptor, view[done:], offset + done)
 
 
+def _put_in_place(draft: Path, path: Path) -> None:
+    """Give a file a second name, at which another file may be."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        _link_or_copy(draft, path)
+    except FileExistsError:
+        beside = path.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        _link_or_copy(draft, beside)
+        beside.replace(path)
+        # A rename does nothing if both are the same file already.
+        beside.unlink(missing_ok=True)
+
+
 def _link_or_copy(source: Path, target: Path) -> None:
     """A second name for a file; on a disk without such, a copy, synced."""
     try:
@@ -388,7 +397,11 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 def _copy_synced(source: Path, target: Path) -> None:
     with source.open("rb") as reader, target.open("xb") as writer:
-        while block := reader.read(1 << 20):
-            writer.write(block)
-        writer.flush()
-        os.fsync(writer.fileno())
+        try:
+            while block := reader.read(COPY_BLOCK_SIZE_BYTES):
+                writer.write(block)
+            writer.flush()
+            os.fsync(writer.fileno())
+        except BaseException:
+            target.unlink()
+            raise

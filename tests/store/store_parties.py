@@ -23,6 +23,7 @@ from sharefs.records.record import ContextEntry, Record, encode_record
 from sharefs.records.shown import Shown
 from sharefs.store.contents import ContentStore
 from sharefs.store.database import Store, open_database
+from sharefs.store.local import LocalContent
 
 ANNA = DeviceId(b"anna" * 4)
 BOB = DeviceId(b"bob." * 4)
@@ -96,3 +97,54 @@ def content_of(chunks: list[bytes]) -> tuple[ContentId, Manifest, bytes]:
 
 def random_chunks(count: int, size: int = 1000) -> list[bytes]:
     return [os.urandom(size) for _ in range(count)]
+
+
+class Disk:
+    """A home whose node is stopped, killed and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.start()
+        with self.store.transaction():
+            self.store.ledger.add_space(FAMILY, "Family")
+
+    def start(self) -> None:
+        self.store: Store = open_store(self.folder)
+        self.contents: ContentStore = open_contents(self.folder, self.store)
+
+    def restart(self) -> None:
+        self.store.close()
+        self.start()
+
+    def kill(self) -> None:
+        self.store.abandon()
+        self.start()
+
+    def begin(self, chunks: list[bytes]) -> LocalContent:
+        """A content to be fetched."""
+        content, manifest, encoded = content_of(chunks)
+        with self.store.transaction():
+            self.contents.keep_manifest(content, manifest, encoded)
+        return self.contents.open(content, 0)
+
+    def save(self) -> None:
+        synced = self.contents.sync(self.contents.unsaved())
+        with self.store.transaction():
+            for content, bitmap in synced:
+                self.contents.save_bits(content, bitmap)
+
+    def draft(self, data: bytes) -> Path:
+        path = self.folder / f"draft {os.urandom(4).hex()}"
+        path.write_bytes(data)
+        return path
+
+    def publish(self, data: bytes) -> ContentId:
+        adopted = self.contents.adopt(self.draft(data))
+        with self.store.transaction():
+            self.contents.register(adopted)
+        self.store.make_durable()
+        assert adopted.content is not None
+        return adopted.content
+
+    def file(self, content: ContentId) -> Path:
+        return self.folder / "contents" / content.hex()[:2] / content.hex()
