@@ -15,7 +15,9 @@ from sharefs.errors import (
     NoSuchSpace,
     RemoteProtocolError,
 )
-from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
+from sharefs.mesh.discovery import Discovery, key_hash
+from sharefs.mesh.events import Arrived, Channel, Denied, LinkDown, LinkUp, MeshEvent
+from sharefs.mesh.frames import Part
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
@@ -51,6 +53,8 @@ log = logging.getLogger("sharefs.node")
 POOL_THREADS = 3
 DIAL_INTERVAL_SECONDS = 30.0
 SETTLE_SECONDS_MAX = 20.0
+RESEND_SECONDS = 0.005
+RESEND_SECONDS_MAX = 3.0
 DEFAULT_LISTEN = "0.0.0.0 0 0"
 
 
@@ -73,6 +77,8 @@ class Node:
         self.mount_point = options.mount or home.mount_default
         self._stopped = threading.Event()
         self._closing: list[Callable[[], None]] = []
+        self._refused: list[tuple[float, PublicKey, Channel, tuple[Part, ...]]] = []
+        self._resending = False
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -89,7 +95,10 @@ class Node:
         self.home.prepare()
         lock = self.home.lock()
         self._closing.append(lock.release)
-        kernel.check(self.mount_point)
+        kernel.check_system()
+        self.mount_point = kernel.prepare_mount_point(
+            self.mount_point, is_default=self.mount_point == self.home.mount_default
+        )
         store = open_database(self.home.database_file, self.home.token_file)
         self._closing.append(store.close)
         self.loop = Loop(self)
@@ -100,6 +109,10 @@ class Node:
         self.loop.start()
         self._closing.append(self._wind_down)
         self.loop.call(self._begin)
+        if self.options.discovery:
+            discovery = Discovery(identity.certificate.curve_key, self._discovered)
+            discovery.start(self.state.address)
+            self._closing.append(discovery.stop)
         self._mount()
 
     def _compose(
@@ -180,7 +193,7 @@ class Node:
     def wait(self) -> None:
         """Until `stop`, or until the loop failed, or somebody unmounted us."""
         while not self._stopped.wait(0.5):
-            if self.loop.stopping or not self._mounted.is_alive():
+            if self.loop.stopping or self._mounted.ended.is_set():
                 return
 
     def stop(self) -> None:
@@ -239,7 +252,25 @@ class Node:
     def _send_all(self) -> None:
         outbox, self.state.outbox = self.state.outbox, []
         for key, channel, frames in outbox:
-            self.state.mesh.send(key, channel, frames)
+            if not self.state.mesh.send(key, channel, frames) and channel is Channel.BULK:
+                self._refused.append((time.monotonic(), key, channel, frames))
+        if self._refused and not self._resending:
+            self._resending = True
+            self.loop.at(time.monotonic() + RESEND_SECONDS, self._resend)
+
+    def _resend(self) -> None:
+        """A queue that was full, or a link that was not up yet: control messages are asked for
+        again by those who miss them, but chunks were read and verified to be sent."""
+        self._resending = False
+        refused, self._refused = self._refused, []
+        for since, key, channel, frames in refused:
+            if time.monotonic() - since > RESEND_SECONDS_MAX:
+                continue
+            if not self.state.mesh.send(key, channel, frames):
+                self._refused.append((since, key, channel, frames))
+        if self._refused:
+            self._resending = True
+            self.loop.at(time.monotonic() + RESEND_SECONDS, self._resend)
 
     # --- what arrives ---------------------------------------------------------------------------
 
@@ -248,6 +279,16 @@ class Node:
         return key in self.state.devices or any(
             key in replica.roster.tickets for replica in self.state.replicas.values()
         )
+
+    def _discovered(self, hash: bytes, address: Address) -> None:
+        """From discovery's thread: a device that may be a member's is at an address."""
+
+        def dial() -> None:
+            for key in self.state.devices:
+                if key_hash(key) == hash:
+                    self.state.mesh.dial(key, address)
+
+        self.loop.post(dial)
 
     def _denied(self, key: PublicKey) -> None:
         certificate = self.state.devices.get(key)
