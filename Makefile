@@ -15,7 +15,7 @@ help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) fuse ## Show it working: three nodes, one space, in under two minutes
-	@$(BIN)/python tests/demo/demo.py
+	@$(BIN)/python -m tests.demo.demo
 
 test: check fuse ## Check, and run all tests
 	$(BIN)/pytest
@@ -37,7 +37,7 @@ format: $(READY) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff format
 
 bench: $(READY) fuse ## Measure, beside other programs where they are installed
-	@$(BIN)/python tests/bench/bench.py
+	@$(BIN)/python -m tests.bench.bench
 
 set-up: $(READY) fuse ## Only make the virtual environment, and install what is missing
 

@@ -80,7 +80,11 @@ class DraftFile:
 
     def attach(self) -> None:
         """One more user; with the lock held."""
+        self.wake()
         self.users += 1
+
+    def wake(self) -> None:
+        """Open the descriptor again; with the lock held, and before the file is handed over."""
         if self.descriptor < 0:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
 
@@ -244,6 +248,7 @@ class Overlay:
     def begin(self, draft: DraftFile) -> None:
         """The draft is on its way into the view; with the lock held."""
         assert draft.state is not State.PUBLISHING
+        draft.wake()
         draft.state = State.PUBLISHING
         self._publishing += 1
 

@@ -111,11 +111,12 @@ class Files:
         send = None
         with self._overlay.lock:
             self._uncount(handle)
-            if handle.draft is not None:
-                handle.draft.detach()
             draft = self._overlay.draft(ino)
             if handle.writing and draft is not None and self.publishing.ready(draft):
                 send = draft
+            # Only now, since a draft on its way keeps its descriptor.
+            if handle.draft is not None:
+                handle.draft.detach()
         if handle.reader is not None:
             handle.reader.close()
         if send is not None:

@@ -42,7 +42,7 @@ from sharefs.wire.transfer import (
 
 log = logging.getLogger("sharefs.node")
 
-SYNC_INTERVAL_SECONDS = 1.0
+SYNC_INTERVAL_SECONDS = 0.5
 SYNC_SIZE_BYTES = 64 * 1024 * 1024
 
 FREE_SECONDS_MAX = 3.0

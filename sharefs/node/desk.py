@@ -307,7 +307,6 @@ class Desk:
     def _publish(self, draft: Draft, adopted: Adopted) -> Shown:
         replica, place = self._find_folder_even_deleted(draft)
         self._check_writable(replica)
-        self._state.contents.register(adopted)
         held = Bytes(adopted.size, adopted.content, draft.mtime_ns, draft.executable)
         base = draft.base
         if base is None:
@@ -323,6 +322,8 @@ class Desk:
                 item, base.context, base.stamp, base.created, parent, draft.name, held
             )
         replica.author([change], now_ms(), {item: draft.ino})
+        # Last, as whatever is raised before this leaves the draft where it is.
+        self._state.contents.register(adopted)
         return self._under_inode(replica, item, draft.ino)
 
     def _find_folder_even_deleted(self, draft: Draft) -> tuple[Replica, Shown]:

@@ -126,6 +126,7 @@ class Node:
         self.state = State(
             home=self.home,
             identity=identity,
+            me=identity.device,
             store=store,
             ledger=Ledger(store),
             view=ReadView(store.readers),
@@ -168,6 +169,10 @@ class Node:
         for replica in self.state.replicas.values():
             self.exchange.open_space(replica)
         self.carriage.start()
+        if self.state.store.unclean:
+            self.state.pool.submit(self.state.contents.verify_suspects)
+        for path in self.state.drafts.strays():
+            self.state.notice(f"A file that was being written is kept in {path}, without its name.")
         self._ping_round()
         self._dial_round()
 

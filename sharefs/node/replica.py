@@ -55,6 +55,7 @@ class Replica:
         self.shelf = shelf
         self._ledger = ledger
         self._identity = identity
+        self._device = identity.device
         self._pending: list[tuple[Record, bytes]] = []
         self.roster = Roster(row.id)
         self.frontier: Frontier = {}
@@ -64,7 +65,7 @@ class Replica:
 
     @property
     def _own(self) -> tuple[DeviceId, Incarnation]:
-        return (self._identity.device, self.incarnation)
+        return (self._device, self.incarnation)
 
     def reload(self) -> None:
         """Take everything from the ledger again, after a start or a rollback."""
@@ -112,7 +113,7 @@ class Replica:
             1,
             change.item,
             KIND_ENTRY,
-            self._identity.device,
+            self._device,
             self.incarnation,
             self._ledger.take_sequences(self.number, 1),
             change.context,
@@ -228,4 +229,12 @@ class Replica:
             shipments.append(ship(commit, records))
             cursor = row
         merged = entries_of(self.frontier) if complete else ()
-        return Page(pull.space, pull.cursor, cursor, tuple(shipments), complete, merged)
+        return Page(
+            pull.space,
+            pull.cursor,
+            cursor,
+            tuple(shipments),
+            complete,
+            merged,
+            pull.pass_number,
+        )

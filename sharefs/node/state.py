@@ -33,6 +33,7 @@ class State:
 
     home: Home
     identity: Identity
+    me: DeviceId
     store: Store
     ledger: Ledger
     view: ReadView
@@ -54,10 +55,6 @@ class State:
         default_factory=list
     )
     notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
-
-    @property
-    def me(self) -> DeviceId:
-        return self.identity.device
 
     def send(self, device: DeviceId, message: Message, channel: Channel = Channel.CONTROL) -> None:
         """To a member's device, after the batch is committed."""

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.canonical import decode, encode
 from sharefs.records.ids import (
+    ROOT,
     Coordinate,
     Count,
     DeviceId,
@@ -97,6 +98,8 @@ def decode_record(data: bytes) -> Record:
     keys = [(device, incarnation) for device, incarnation, _ in record.context]
     if any(later <= earlier for earlier, later in pairwise(keys)):
         raise RemoteProtocolError("a record's context is not sorted")
+    if record.item == ROOT:
+        raise RemoteProtocolError("a record of the top folder, which has none")
     if sees(record.context, record.coordinate):
         raise RemoteProtocolError("a record claims to have seen itself")
     return record

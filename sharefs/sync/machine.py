@@ -4,19 +4,25 @@ Theory of operation. Each side tells its `Summary` of a space (roster digest, fr
 meet, a moment after something arrived from elsewhere, and every SUMMARY_INTERVAL_SECONDS, which is
 also what makes up for lost messages. Who lacks something pulls: one pass at a time for a space,
 page by page from one peer, each page kept as it comes, the peer's frontier merged only at the end
-(I6). A pass that is cut off, or stalls, is dropped and begun anew, from any peer that is ahead.
+(I6). A pass that is cut off, stalls, or is rolled back is dropped and begun anew, from any peer
+that is ahead.
 
 New commits are pushed to every peer at once. A pushed commit that is whole and the next of its
 author advances the author's frontier alone; one that leaves a gap shows that the peer is ahead.
 
+A page holds commits by the number that they have at its sender, and a commit moves to the end
+there whenever a record of it that was missing is kept: else a page could have passed it by before
+it had that record, and the frontier at the end of the pass would claim it.
+
 The serving side keeps no state: a `Pull` names the frontier and the cursor. Ignored: pages that
-were not asked for, spaces that we are not in. What a peer claims is checked when it is applied.
+were not asked for, or for a pass that was dropped, as a page read before the ones before it may
+lack what they rely on; spaces that we are not in. What a peer claims is checked when it is applied.
 """
 
 from dataclasses import dataclass, field
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.ids import DeviceId, Frontier, SpaceId
+from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
 from sharefs.sync.shipment import entries_of, frontier_of, is_beyond, is_whole
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
@@ -78,9 +84,16 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class ApplyFailed:
-    """What a peer sent could not be applied: its author is not in the roster yet, or it is false."""
+    """What a peer sent could not be applied: false, or by an author not in our roster."""
 
     peer: DeviceId
+    space: SpaceId
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """Some of what was applied was not kept after all; how the space stands follows."""
+
     space: SpaceId
 
 
@@ -89,7 +102,7 @@ class TimerFired:
     """The time asked for by SetTimer has come."""
 
 
-Event = PeerUp | PeerDown | Received | Stands | Committed | ApplyFailed | TimerFired
+Event = PeerUp | PeerDown | Received | Stands | Committed | ApplyFailed | RolledBack | TimerFired
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +150,11 @@ class AddOperations:
 
 @dataclass(frozen=True, slots=True)
 class RenewIncarnation:
-    """A peer holds records of this incarnation of ours that we do not know: begin a new one (I3)."""
+    """A peer holds records of an incarnation of ours that we do not know: if it is the one that
+    we count in, begin a new one (I3)."""
 
     space: SpaceId
+    incarnation: Incarnation
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +169,15 @@ Effect = Send | SendPage | SendRoster | Apply | AddOperations | RenewIncarnation
 
 @dataclass(slots=True)
 class _Pass:
+    number: int
     peer: DeviceId
     frontier: Frontier
     cursor: int
     progressed: float
+
+    def pull(self, space: SpaceId) -> Send:
+        pull = Pull(space, entries_of(self.frontier), self.cursor, self.number)
+        return Send(self.peer, pull)
 
 
 @dataclass(slots=True)
@@ -166,9 +186,12 @@ class _Space:
     frontier: Frontier
     peers: dict[DeviceId, Frontier] = field(default_factory=dict)
     """What each peer that is online was last known to have."""
+    distrusted: set[DeviceId] = field(default_factory=set)
+    """Peers not to pull from until they say more, or the roster here grows."""
     running: _Pass | None = None
     summary_due: float | None = None
     source: DeviceId | None = None
+    """Who need not be told, as all that is new came from there."""
 
 
 class Sync:
@@ -177,7 +200,11 @@ class Sync:
     def __init__(self, me: DeviceId) -> None:
         self._me = me
         self._spaces: dict[SpaceId, _Space] = {}
+        self._online: dict[DeviceId, tuple[SpaceId, ...]] = {}
         self._next_round: float | None = None
+        self._passes = 0
+        """The number of the last pass: by the clock, so that a page which was on its way to an
+        earlier process of ours is of none of this one's passes."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take in what happened; do what is returned, in order."""
@@ -185,7 +212,7 @@ class Sync:
             case Stands():
                 effects = self._stands(event, now)
             case PeerUp():
-                effects = self._peer_up(event)
+                effects = self._peer_up(event, now)
             case PeerDown():
                 effects = self._peer_down(event, now)
             case Received():
@@ -193,36 +220,65 @@ class Sync:
             case Committed():
                 effects = self._committed(event)
             case ApplyFailed():
-                effects = self._apply_failed(event)
+                effects = self._apply_failed(event, now)
+            case RolledBack():
+                effects = self._rolled_back(event)
             case TimerFired():
                 effects = self._timer_fired(now)
         return [*effects, *self._timer(now)]
 
     def _stands(self, event: Stands, now: float) -> list[Effect]:
-        space = self._spaces.setdefault(event.space, _Space(event.roster, {}))
-        grown = is_beyond(event.frontier, space.frontier) or event.roster != space.roster
+        space = self._spaces.get(event.space)
+        if space is None:
+            return self._opened(event)
+        if event.roster != space.roster:
+            space.distrusted.clear()
+        if event.source is not None and (
+            is_beyond(event.frontier, space.frontier) or event.roster != space.roster
+        ):
+            self._tell_soon(space, event.source, now)
         space.roster, space.frontier = event.roster, dict(event.frontier)
-        if grown and event.source is not None:
-            space.summary_due = now + SUMMARY_DELAY_SECONDS
-            space.source = event.source
         return self._pull_if_behind(event.space, now)
 
-    def _peer_up(self, event: PeerUp) -> list[Effect]:
+    def _opened(self, event: Stands) -> list[Effect]:
+        """A space is new here, but maybe not to those who are online already."""
+        sharing = [peer for peer, spaces in self._online.items() if event.space in spaces]
+        known: dict[DeviceId, Frontier] = {peer: {} for peer in sharing}
+        self._spaces[event.space] = _Space(event.roster, dict(event.frontier), known)
+        return [self._summary(peer, event.space) for peer in sharing]
+
+    def _tell_soon(self, space: _Space, source: DeviceId, now: float) -> None:
+        if space.summary_due is None:
+            space.summary_due, space.source = now + SUMMARY_DELAY_SECONDS, source
+        elif source != space.source:
+            space.source = None
+
+    def _peer_up(self, event: PeerUp, now: float) -> list[Effect]:
+        self._online[event.peer] = event.spaces
         effects: list[Effect] = []
-        for id in event.spaces:
-            if id in self._spaces:
-                self._spaces[id].peers.setdefault(event.peer, {})
+        for id, space in self._spaces.items():
+            if id in event.spaces:
+                space.peers.setdefault(event.peer, {})
                 effects.append(self._summary(event.peer, id))
+            else:
+                effects += self._forget(event.peer, id, now)
         return effects
 
     def _peer_down(self, event: PeerDown, now: float) -> list[Effect]:
+        self._online.pop(event.peer, None)
         effects: list[Effect] = []
-        for id, space in self._spaces.items():
-            space.peers.pop(event.peer, None)
-            if space.running is not None and space.running.peer == event.peer:
-                space.running = None
-                effects += self._pull_if_behind(id, now)
+        for id in self._spaces:
+            effects += self._forget(event.peer, id, now)
         return effects
+
+    def _forget(self, peer: DeviceId, id: SpaceId, now: float) -> list[Effect]:
+        space = self._spaces[id]
+        space.peers.pop(peer, None)
+        space.distrusted.discard(peer)
+        if space.running is None or space.running.peer != peer:
+            return []
+        space.running = None
+        return self._pull_if_behind(id, now)
 
     def _received(self, peer: DeviceId, message: SyncMessage, now: float) -> list[Effect]:
         space = self._spaces.get(message.space)
@@ -246,14 +302,14 @@ class Sync:
         self, peer: DeviceId, space: _Space, message: Summary, now: float
     ) -> list[Effect]:
         frontier = frontier_of(message.frontier)
-        effects: list[Effect] = []
-        if any(
-            device == self._me and sequence > space.frontier.get((device, incarnation), 0)
+        effects: list[Effect] = [
+            RenewIncarnation(message.space, incarnation)
             for (device, incarnation), sequence in frontier.items()
-        ):
-            effects.append(RenewIncarnation(message.space))
+            if device == self._me and sequence > space.frontier.get((device, incarnation), 0)
+        ]
         if peer in space.peers:
             space.peers[peer] = frontier
+            space.distrusted.discard(peer)
         if message.roster != space.roster:
             effects.append(Send(peer, PullRoster(message.space)))
         return effects + self._pull_if_behind(message.space, now)
@@ -262,15 +318,22 @@ class Sync:
         space = self._spaces[id]
         if space.running is not None:
             return []
-        ahead = [p for p, frontier in space.peers.items() if is_beyond(frontier, space.frontier)]
+        ahead = [
+            peer
+            for peer, frontier in space.peers.items()
+            if peer not in space.distrusted and is_beyond(frontier, space.frontier)
+        ]
         if not ahead:
             return []
-        space.running = _Pass(ahead[0], dict(space.frontier), 0, now)
-        return [Send(ahead[0], Pull(id, entries_of(space.frontier), 0))]
+        self._passes = max(self._passes + 1, int(now * 1000))
+        space.running = _Pass(self._passes, ahead[0], dict(space.frontier), 0, now)
+        return [space.running.pull(id)]
 
     def _page_received(self, peer: DeviceId, space: _Space, page: Page, now: float) -> list[Effect]:
         running = space.running
-        if running is None or running.peer != peer or running.cursor != page.asked:
+        if running is None or (running.peer, running.number) != (peer, page.pass_number):
+            return []
+        if running.cursor != page.asked:
             return []
         if not page.complete and page.cursor <= page.asked:
             raise RemoteProtocolError("a page that leads nowhere")
@@ -278,8 +341,7 @@ class Sync:
         merged = frontier_of(page.frontier) if page.complete else {}
         apply = Apply(peer, page.space, page.shipments, merged)
         if not page.complete:
-            pull = Pull(page.space, entries_of(running.frontier), page.cursor)
-            return [apply, Send(peer, pull)]
+            return [apply, running.pull(page.space)]
         space.running = None
         if peer in space.peers:
             space.peers[peer] = merged
@@ -302,13 +364,18 @@ class Sync:
         peers = self._spaces[event.space].peers
         return [Send(peer, Push(event.space, event.shipment)) for peer in peers]
 
-    def _apply_failed(self, event: ApplyFailed) -> list[Effect]:
+    def _apply_failed(self, event: ApplyFailed, now: float) -> list[Effect]:
         space = self._spaces[event.space]
         if space.running is not None and space.running.peer == event.peer:
             space.running = None
-        if event.peer in space.peers:
-            space.peers[event.peer] = {}
-        return [Send(event.peer, PullRoster(event.space))]
+        space.distrusted.add(event.peer)
+        ask = Send(event.peer, PullRoster(event.space))
+        return [ask, *self._pull_if_behind(event.space, now)]
+
+    def _rolled_back(self, event: RolledBack) -> list[Effect]:
+        """A pass must not end as if its pages had been kept."""
+        self._spaces[event.space].running = None
+        return []
 
     def _summary(self, peer: DeviceId, id: SpaceId) -> Effect:
         space = self._spaces[id]
@@ -323,8 +390,7 @@ class Sync:
             stalled = space.running
             if stalled is not None and now >= stalled.progressed + PASS_STALLED_SECONDS:
                 space.running = None
-                if stalled.peer in space.peers:
-                    space.peers[stalled.peer] = {}
+                space.distrusted.add(stalled.peer)
                 effects += self._pull_if_behind(id, now)
             due = space.summary_due is not None and now >= space.summary_due
             if not every and not due:

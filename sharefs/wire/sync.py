@@ -64,6 +64,8 @@ class Pull(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
     space: SpaceId
     frontier: FrontierEntries
     cursor: Count
+    pass_number: Count
+    """The asker's own; comes back with the page."""
 
 
 class Page(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=20):
@@ -78,6 +80,8 @@ class Page(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
     shipments: Annotated[tuple[Shipment, ...], Meta(max_length=PAGE_COMMITS_MAX)]
     complete: bool
     frontier: FrontierEntries
+    pass_number: Count
+    """Of the pull that this answers."""
 
 
 class Push(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=21):

@@ -27,7 +27,7 @@ class Ask(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=
 
 
 class Offer(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=33):
-    """I hold it, or some of it, or (`holds` False) none. Manifest and data are empty if not sent."""
+    """I hold it, or some of it, or none (`holds` False). Manifest and data may be empty."""
 
     space: SpaceId
     content: ContentId

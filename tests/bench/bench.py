@@ -17,12 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import zmq
-from bench_figures import show
-from bench_measures import MEASURES, Figures, Scale
-from bench_peers import SUBJECTS
-from bench_subjects import BenchFailed, Subject, interrupt_on_signals
 
 from sharefs.errors import UserError
+from tests.bench.bench_figures import show
+from tests.bench.bench_measures import MEASURES, Figures, Scale
+from tests.bench.bench_peers import SUBJECTS
+from tests.bench.bench_subjects import BenchFailed, Subject, interrupt_on_signals
 
 SCALE_MAX = 10.0
 

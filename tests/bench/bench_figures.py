@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench_measures import Figures
-
 from sharefs.cli.display import say_table
+from tests.bench.bench_measures import Figures
 
 NOT_MEASURED = "-"
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_subjects import BenchFailed, Pair, read_all
-from bench_wire import bytes_received
+from tests.bench.bench_subjects import BenchFailed, Pair, read_all
+from tests.bench.bench_wire import bytes_received
 
 KIB = 1024
 MIB = 1024 * KIB

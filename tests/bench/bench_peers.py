@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_subjects import SHAREFS, Pair, Subject, mounted, running, wait_for
+from tests.bench.bench_subjects import SHAREFS, Pair, Subject, mounted, running, wait_for
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 """The empty folder without which an sshd of root does not start; Debian's service makes it."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sharefs.store.home import Home
 
 import sharefs
 from sharefs import cli
 from sharefs.cli import display
 from sharefs.errors import DiskFull
 from sharefs.node.reports import MemberReport, SpaceReport, StatusReport, TransferReport
+from sharefs.store.home import Home
 from sharefs.web.client import Client
 from sharefs.web.fake import FakeNode
 from sharefs.web.server import ApiServer

@@ -18,12 +18,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from people import DemoFailed, Person, is_mounted, wait_until
-from props import Props, digest, listing, make_props, size
-from telling import Teller, complain
-
 from sharefs.errors import UserError
 from sharefs.node.reports import TransferReport
+from tests.demo.people import DemoFailed, Person, is_mounted, wait_until
+from tests.demo.props import Props, digest, listing, make_props, size
+from tests.demo.telling import Teller, complain
 
 VISIBLE_S_MAX = 30.0
 FAIL_S_MAX = 10.0
@@ -31,7 +30,7 @@ FAIL_S_MAX = 10.0
 TAIL_SIZE_BYTES = 100_000
 IN_FLIGHT_SIZE_BYTES_MAX = 32 * 1024 * 1024
 SAMPLE_INTERVAL_S = 0.02
-KILL_AT = 0.35
+KILL_AT = 0.6
 """The share of the film that Bob holds when his node is killed."""
 INTERRUPTED_EXIT_CODE = 130
 REPORTS = {"Anna": "Anna's report: the harvest was good.\n", "Bob": "Bob's report: it rained.\n"}
@@ -66,7 +65,7 @@ class Demo:
             "three are on this machine, so every command also says --home DIR: left out here.)"
         )
         for person in people:
-            person.run("init", "--name", person.name, "--device-name", f"{person.name}'s laptop")
+            person.run("init", "--name", person.name, "--device-name", f"{person.name}-laptop")
             person.start()
         tell.claim(
             "Three nodes run, and each has its own folder of shared spaces mounted",
@@ -291,6 +290,9 @@ def _stage(tell: Teller) -> Iterator[tuple[Props, Person, Person, Person]]:
         people += [Person(name, folder, tell) for name in ("Anna", "Bob", "Carol")]
         anna, bob, carol = people
         yield make_props(folder / "Anna's disk"), anna, bob, carol
+    except (DemoFailed, UserError, OSError):
+        complain("\n".join(line for person in people for line in person.last_words()))
+        raise
     finally:
         # A second Ctrl-C must not leave half of it behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

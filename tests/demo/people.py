@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from telling import Teller
-
 from sharefs.errors import UserError
 from sharefs.node.reports import SpaceReport
 from sharefs.store.home import Home
 from sharefs.web.client import Client
+from tests.demo.telling import Teller
 
 COMMAND_S_MAX = 90.0
 END_S_MAX = 10.0
+LOG_LINES_MAX = 12
 POLL_INTERVAL_S = 0.02
 BLOCK_SIZE_BYTES = 512
 """The unit of st_blocks, whatever the disk's own is."""
@@ -92,6 +92,13 @@ class Person:
                 status = path.lstat()
                 total += status.st_blocks * BLOCK_SIZE_BYTES if not path.is_dir() else 0
         return total
+
+    def last_words(self) -> list[str]:
+        """The end of the node's log."""
+        with contextlib.suppress(OSError):
+            text = self._home.log_file.read_text(errors="replace")
+            return [f"{self.name}: {line}" for line in text.splitlines()[-LOG_LINES_MAX:]]
+        return []
 
     def kill(self) -> None:
         """SIGKILL: the node has no chance to put anything in order."""

@@ -3,13 +3,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from mesh_parties import Party
 
 from sharefs.errors import InviterNotReachable, TicketNotValid
 from sharefs.mesh.events import Arrived, Channel, LinkDown
 from sharefs.mesh.knock import knock
 from sharefs.spaces.identity import curve_public_key
 from sharefs.spaces.ticket import Address
+from tests.mesh.mesh_parties import Party
 
 ENOUGH_S = 15.0
 

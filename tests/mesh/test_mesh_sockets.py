@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import pytest
 import zmq
-from mesh_parties import Party, PeerProcess, both_linked, introduce, link, until
 
 from sharefs.errors import AddressNotUsable
 from sharefs.mesh import dialler as dialler_module
@@ -18,6 +17,7 @@ from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import curve_public_key
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.wire.message import MESSAGE_SIZE_BYTES_MAX
+from tests.mesh.mesh_parties import Party, PeerProcess, both_linked, introduce, link, until
 
 CONTROL, BULK = Channel.CONTROL, Channel.BULK
 NOWHERE = (PublicKey(bytes(32)), Address("127.0.0.1", 1, 1))

@@ -7,13 +7,13 @@ import threading
 from dataclasses import replace
 
 import pytest
-from conftest import Timers
-from fake_ports import FakeHouse
 
 from sharefs import errors
 from sharefs.mount.core import UTIME_NOW, UTIME_OMIT, XATTR_PREFIX, Core
 from sharefs.mount.errnos import Refusal, errno_of
 from sharefs.mount.names import is_temporary, split_path
+from tests.mount.conftest import Timers
+from tests.mount.fake_ports import FakeHouse
 
 WAIT_SECONDS = 20
 

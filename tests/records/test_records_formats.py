@@ -6,7 +6,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from shapes import faults, refuses, refuses_or_keeps, values
 
 from sharefs.errors import NameNotPossible, NameNotText, NameTooLong, RemoteProtocolError
 from sharefs.records.canonical import decode, encode
@@ -48,6 +47,7 @@ from sharefs.records.record import (
     encode_record,
     sees,
 )
+from tests.shapes import faults, refuses, refuses_or_keeps, values
 
 NAMES = st.text(min_size=1, max_size=60).filter(lambda name: _is_name(name))
 
@@ -62,7 +62,8 @@ def _is_name(name: str) -> bool:
 
 def _well_formed(record: Record) -> bool:
     keys = [(device, incarnation) for device, incarnation, _ in record.context]
-    return keys == sorted(set(keys)) and not sees(record.context, record.coordinate)
+    in_order = keys == sorted(set(keys))
+    return record.item != ROOT and in_order and not sees(record.context, record.coordinate)
 
 
 def _agrees(entry: Entry) -> bool:
@@ -172,6 +173,11 @@ def test_a_context_out_of_order_is_refused(record: Record, data: st.DataObject) 
     for context in ((extra, extra), ((DeviceId(b"\xff" * 16), extra[1], 1), extra)):
         bad = msgspec.structs.replace(record, context=context)
         refuses(decode_record, encode_record(bad))
+
+
+@given(records)
+def test_a_record_of_the_top_folder_is_refused(record: Record) -> None:
+    refuses(decode_record, encode_record(msgspec.structs.replace(record, item=ROOT)))
 
 
 @given(records)

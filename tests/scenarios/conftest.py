@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scenarios.group import Group
+from tests.scenarios.group import Group
 
 _GROUPS: list[Group] = []
 

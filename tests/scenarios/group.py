@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sharefs.store.home import Home
-
 from sharefs.errors import UserError
 from sharefs.node.reports import MemberReport, SpaceReport, StatusReport, TransferReport
+from sharefs.store.home import Home
 from sharefs.web.client import Client
 
 POLL_S = 0.02

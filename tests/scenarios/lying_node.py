@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from sharefs.store.contents import LocalContent
-
 from sharefs.cli import main
+from sharefs.store.local import LocalContent
 
 
 def _lying(
@@ -18,5 +17,5 @@ def _lying(
 
 
 if __name__ == "__main__":
-    LocalContent.read_chunk = _lying(LocalContent.read_chunk)  # type: ignore[method-assign]
+    LocalContent.read_chunk = _lying(LocalContent.read_chunk)  # type: ignore[method-assign, assignment]
     main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.group import Outcome, run
+from tests.scenarios.group import Outcome, run
 
 _UNSHARE = ["unshare", "--mount", "--propagation", "private"]
 

@@ -5,6 +5,10 @@ import os
 import random
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
 MIB = 1024 * 1024
 _NAMES = ("notes", "Überblick", "写真", "a b", "x'y", "Ω", ".hidden", "README")
 _SUFFIXES = (".txt", ".odt", ".tar.gz", "", ".jpg")
@@ -12,11 +16,11 @@ _OLD_S = 1_300_000_000
 
 
 def write_random(path: Path, size: int, seed: int) -> Path:
-    """A file in which no two parts are alike."""
-    chance = random.Random(seed)
+    """A file in which no two parts are alike: a cipher's stream, the fastest such there is."""
+    stream = Cipher(AES(seed.to_bytes(16)), CTR(bytes(16))).encryptor()
     with path.open("wb") as file:
         for start in range(0, size, MIB):
-            file.write(chance.randbytes(min(MIB, size - start)))
+            file.write(stream.update(bytes(min(MIB, size - start))))
     return path
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.group import Group, Node, answers, run, sentence_of, shell, until
-from scenarios.private_system import in_private_system, needs_private_system
 from sharefs.spaces.ticket import PREFIX, read_ticket
+from tests.scenarios.group import Group, Node, answers, run, sentence_of, shell, until
+from tests.scenarios.private_system import in_private_system, needs_private_system
 
 # --- tickets --------------------------------------------------------------------------------------
 

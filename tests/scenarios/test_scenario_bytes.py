@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from scenarios.group import Group, Node, run, shell, until
-from scenarios.real_files import MIB, write_random
-from scenarios.traffic import traffic
+from tests.scenarios.group import Group, Node, run, shell, until
+from tests.scenarios.real_files import MIB, write_random
+from tests.scenarios.traffic import traffic
 
 BATCH_SIZE_BYTES = 64 * MIB
 BATCH_S = 1.0

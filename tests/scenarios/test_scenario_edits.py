@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.group import Group, Node, until
-from scenarios.real_files import MIB, describe, write_random
+from tests.scenarios.group import Group, Node, until
+from tests.scenarios.real_files import MIB, describe, write_random
 
 ARRIVES_S = 10.0
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from scenarios.group import Group, Node, answers, run, shell, until
-from scenarios.private_system import mount_small_disk, needs_small_disk, unmount_small_disk
-from scenarios.real_files import MIB, sha256, write_random
+from tests.scenarios.group import Group, Node, answers, run, shell, until
+from tests.scenarios.private_system import mount_small_disk, needs_small_disk, unmount_small_disk
+from tests.scenarios.real_files import MIB, sha256, write_random
 
 pytestmark = needs_small_disk
 

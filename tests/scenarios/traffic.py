@@ -34,9 +34,11 @@ def traffic(pid: int) -> Traffic:
     """All that the living connections of a process have carried."""
     inodes = _socket_inodes(pid)
     sent = received = 0
-    for inode, (acked, got) in _connections().items():
-        if inode in inodes:
-            sent, received = sent + acked, received + got
+    # What is bound for both families shows among those of IPv6.
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for inode, (acked, got) in _connections(family).items():
+            if inode in inodes:
+                sent, received = sent + acked, received + got
     return Traffic(sent, received)
 
 
@@ -50,10 +52,8 @@ def _socket_inodes(pid: int) -> set[int]:
     return inodes
 
 
-def _connections() -> dict[int, tuple[int, int]]:
-    request = struct.pack(
-        "=BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_INFO - 1), 2**32 - 1
-    )
+def _connections(family: int) -> dict[int, tuple[int, int]]:
+    request = struct.pack("=BBBxI48x", family, socket.IPPROTO_TCP, 1 << (_INFO - 1), 2**32 - 1)
     found: dict[int, tuple[int, int]] = {}
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as diag:
         diag.settimeout(10)

@@ -5,22 +5,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shapes import faults, refuses, refuses_or_keeps
-from space_people import (
-    ANNA,
-    BOB,
-    CAROL,
-    DAVE,
-    DAY_MS,
-    Past,
-    admission,
-    family,
-    person,
-    resigned,
-    secret,
-    tampered,
-    usurpation,
-)
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import OperationHash, Signature, SpaceId
@@ -35,6 +19,22 @@ from sharefs.spaces.roster import (
     encode_operation,
     fold,
     hash_operation,
+)
+from tests.shapes import faults, refuses, refuses_or_keeps
+from tests.spaces.space_people import (
+    ANNA,
+    BOB,
+    CAROL,
+    DAVE,
+    DAY_MS,
+    Past,
+    admission,
+    family,
+    person,
+    resigned,
+    secret,
+    tampered,
+    usurpation,
 )
 
 FAMILY = family()

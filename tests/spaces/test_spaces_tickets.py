@@ -6,8 +6,6 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
-from shapes import faults, values
-from space_people import ANNA, BOB
 
 from sharefs.errors import RemoteProtocolError, TicketNotValid
 from sharefs.records.canonical import encode
@@ -26,6 +24,8 @@ from sharefs.spaces.ticket import (
     ticket_curve_key,
     write_ticket,
 )
+from tests.shapes import faults, values
+from tests.spaces.space_people import ANNA, BOB
 
 tickets = cast("st.SearchStrategy[Ticket]", values(Ticket))
 

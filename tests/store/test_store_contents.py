@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from store_parties import Disk, content_of, random_chunks, shown
 
 from sharefs.errors import DiskFull, LocalDamage
+from tests.store.store_parties import Disk, content_of, random_chunks, shown
 
 # --- fetching -------------------------------------------------------------------------------------
 

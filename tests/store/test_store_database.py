@@ -6,11 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from store_parties import FAMILY, WORK, open_store
 
 from sharefs.errors import DatabaseDamaged, DatabaseTooNew, DiskFull, HomeNotUsable
 from sharefs.records.ids import OperationHash
 from sharefs.store.database import open_database
+from tests.store.store_parties import FAMILY, WORK, open_store
 
 
 def _bytes_of(folder: Path) -> dict[str, bytes]:

@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from store_parties import ANNA, BOB, FAMILY, LIFE, item
 
 from sharefs.errors import DiskFull
 from sharefs.records.ids import ROOT, DeviceId
 from sharefs.store.drafts import NOTE_ATTRIBUTE, DraftBase, DraftNote, Drafts
+from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, item
 
 NEW = DraftNote(1, FAMILY, ROOT, "report.odt", None)
 VERSION = DraftNote(

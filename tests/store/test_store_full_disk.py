@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_parties import FAMILY, content_of, open_contents, open_store
 
 from sharefs.errors import DiskFull
 from sharefs.records.ids import ROOT, OperationHash
 from sharefs.store.drafts import DraftNote, Drafts
+from tests.store.store_parties import FAMILY, content_of, open_contents, open_store
 
 CHUNK_SIZE_BYTES = 256 * 1024
 

@@ -3,13 +3,24 @@
 from pathlib import Path
 
 import pytest
-from store_parties import ANNA, BOB, FAMILY, LIFE, WORK, commit, encoded, item, open_store, record
 
 from sharefs.errors import DatabaseDamaged
 from sharefs.records.commit import encode_commit
 from sharefs.records.ids import Coordinate, OperationHash
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.store.database import Store
+from tests.store.store_parties import (
+    ANNA,
+    BOB,
+    FAMILY,
+    LIFE,
+    WORK,
+    commit,
+    encoded,
+    item,
+    open_store,
+    record,
+)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_parties import Disk, content_of, random_chunks
 
 from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id
 from sharefs.records.ids import ContentId
+from tests.store.store_parties import Disk, content_of, random_chunks
 
 # --- publishing -----------------------------------------------------------------------------------
 

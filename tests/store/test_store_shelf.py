@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_parties import ANNA, FAMILY, LIFE, WORK, item, open_store, shown
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, ContentId, Coordinate, ItemId
 from sharefs.store.database import Store
 from sharefs.store.shelf import Shelf
+from tests.store.store_parties import ANNA, FAMILY, LIFE, WORK, item, open_store, shown
 
 FOLDER = item(100)
 CONTENT = ContentId(b"c" * 32)

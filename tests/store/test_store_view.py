@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_parties import FAMILY, encoded, item, open_store, record, shown
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.database import Store
 from sharefs.store.view import ReadView
+from tests.store.store_parties import FAMILY, encoded, item, open_store, record, shown
 
 TOP = 2
 FOLDER = shown(10, "folder", type=EntryType.FOLDER)

@@ -3,13 +3,23 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from transfer_network import ANNA, BOB, ME, SPACE, File, Holder, Network, large_file, small_file
 
 from sharefs.errors import DiskFull, NoHolderOnline
 from sharefs.records.content import MIB
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
 from sharefs.wire.transfer import Ask, Lack, Offer, WantChunks
+from tests.transfer.transfer_network import (
+    ANNA,
+    BOB,
+    ME,
+    SPACE,
+    File,
+    Holder,
+    Network,
+    large_file,
+    small_file,
+)
 
 
 def test_a_holder_that_goes_down_is_replaced_by_the_other() -> None:

@@ -4,15 +4,6 @@ again everything can be had."""
 from random import Random
 
 import pytest
-from transfer_network import (
-    ANNA,
-    BOB,
-    File,
-    Holder,
-    Network,
-    large_file,
-    small_file,
-)
 
 from sharefs.errors import DiskFull
 from sharefs.records.content import MIB
@@ -21,6 +12,15 @@ from sharefs.transfer import events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.machine import Transfer
 from sharefs.wire.transfer import Ask, WantChunks
+from tests.transfer.transfer_network import (
+    ANNA,
+    BOB,
+    File,
+    Holder,
+    Network,
+    large_file,
+    small_file,
+)
 
 CAROL = DeviceId(b"c" * 16)
 DEVICES = (ANNA, BOB, CAROL)

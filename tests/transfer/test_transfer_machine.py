@@ -1,12 +1,20 @@
 from collections import Counter
 
 import pytest
-from transfer_network import ANNA, BOB, SPACE, Holder, Network, large_file, small_file
 
 from sharefs.records.content import KIB, MIB
 from sharefs.records.ids import DeviceId, SpaceId
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
+from tests.transfer.transfer_network import (
+    ANNA,
+    BOB,
+    SPACE,
+    Holder,
+    Network,
+    large_file,
+    small_file,
+)
 
 
 def asked_of(network: Network) -> Counter[DeviceId]:

@@ -6,14 +6,14 @@ from enum import IntEnum
 from itertools import count
 
 from hypothesis import strategies as st
-from memory_shelf import MemoryShelf
-from view_oracle import compute_view
 
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId, item_id
 from sharefs.records.record import Record, context_of, encode_record, stamp_after
 from sharefs.records.shown import Shown
 from sharefs.tree.tree import Shelf, Tree
+from tests.tree.memory_shelf import MemoryShelf
+from tests.tree.view_oracle import compute_view
 
 DEVICES = [DeviceId(bytes([number] * 16)) for number in (1, 2, 3)]
 LABELS = dict(zip(DEVICES, ("Anna", "Bob", "Carol"), strict=True))

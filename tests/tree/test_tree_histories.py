@@ -3,11 +3,11 @@
 import random
 from collections.abc import Sequence
 
-from histories import DEVICES, ORDINARY, Replica, Step, Verb, World, steps
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharefs.records.record import Record
+from tests.tree.histories import DEVICES, ORDINARY, Replica, Step, Verb, World, steps
 
 LIMITS = settings(
     max_examples=250,

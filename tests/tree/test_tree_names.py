@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows import ANNA, BOB, CAROL, row
 
 from sharefs.records.ids import DeviceId
 from sharefs.records.shown import Shown
 from sharefs.tree.names import assign_names, could_be_made, put_in_brackets, split_suffix
+from tests.tree.rows import ANNA, BOB, CAROL, row
 
 NOON = int(datetime(2026, 11, 20, 14, 3, 59, tzinfo=UTC).timestamp() * 1000)
 

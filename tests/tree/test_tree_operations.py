@@ -5,8 +5,6 @@ from itertools import count
 
 import msgspec
 import pytest
-from histories import DEVICES, Replica
-from rows import row
 
 from sharefs.errors import NameNotPossible, NameNotText, NameTooLong
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
@@ -15,6 +13,8 @@ from sharefs.records.record import ContextEntry, Record, context_of
 from sharefs.records.shown import Shown
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
+from tests.tree.histories import DEVICES, Replica
+from tests.tree.rows import row
 
 ANNA, BOB, _ = DEVICES
 FIRST = Incarnation(bytes(8))

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from itertools import count, pairwise
 
 import pytest
-from histories import DEVICES, ORDINARY, Replica, Step, Verb, World
-from memory_shelf import MemoryShelf
-from test_tree_histories import deliver_in_disorder
 
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
 from sharefs.records.ids import ROOT, ContentId, DeviceId, Incarnation, ItemId, item_id
 from sharefs.records.record import Record, context_of
 from sharefs.tree import tree as tree_module
 from sharefs.tree.tree import Tree
+from tests.tree.histories import DEVICES, ORDINARY, Replica, Step, Verb, World
+from tests.tree.memory_shelf import MemoryShelf
+from tests.tree.test_tree_histories import deliver_in_disorder
 
 ANNA, BOB, CAROL = DEVICES
 _numbers = count(1)

@@ -5,7 +5,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shapes import faults, refuses, values
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
@@ -17,6 +16,7 @@ from sharefs.wire.message import (
     decode_message,
     encode_message,
 )
+from tests.shapes import faults, refuses, values
 
 SPACE = SpaceId(b"s" * 32)
 CONTENT = ContentId(b"c" * 32)

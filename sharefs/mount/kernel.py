@@ -1,0 +1,154 @@
+"""Can there be a mount, and how does it come and go?
+
+Nothing here makes a request to our own mount: were the node killed just then, its thread would wait
+for an answer of its own, for ever. What is mounted where is read from /proc.
+"""
+
+import ctypes
+import errno
+import importlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sharefs.errors import MountNotPossible
+from sharefs.mount.core import Core
+
+if TYPE_CHECKING:
+    from sharefs.mount.fuse import Session
+
+DEVICE = Path("/dev/fuse")
+LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
+UNMOUNT_SECONDS_MAX = 10.0
+_TYPE = "fuse.sharefs"
+_INSTALL = "install the package fuse3 (sudo apt install fuse3)"
+
+
+class Mounted:
+    """A mount that is served until it is unmounted, by us or by somebody else."""
+
+    def __init__(self, core: Core, session: "Session") -> None:
+        self._core = core
+        self._session = session
+        self.mount_point = session.mount_point
+        self.ended = session.ended
+        """Set when nobody serves it any more."""
+
+    def unmount(self) -> None:
+        """Also while programs have files open: they get errors from then on."""
+        self._core.close()
+        self._session.stop()
+
+    def forget(self, path: str) -> None:
+        """Let the kernel look anew at a path (`/Family/a.txt`) at once, not within a second."""
+        self._session.forget(path)
+
+
+def check_system() -> None:
+    """Raises MountNotPossible, with what to do, if this machine can not mount anything."""
+    if shutil.which("fusermount3") is None:
+        raise MountNotPossible(f"The program fusermount3 is missing: {_INSTALL}.")
+    if not DEVICE.exists():
+        raise MountNotPossible(
+            f"There is no {DEVICE}: load the kernel's module (sudo modprobe fuse); start a"
+            f" container with --device {DEVICE} --cap-add SYS_ADMIN."
+        )
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        raise MountNotPossible(f"You may not use {DEVICE}: your user needs read and write access.")
+    _library()
+
+
+def prepare_mount_point(mount_point: Path, is_default: bool = False) -> Path:
+    """Check the mount point, and create it if it is missing and may be; returns it in full.
+
+    A stale mount, left by a node that was killed, is removed first. The default mount point is
+    created with its parents, any other only in a folder that exists. Raises MountNotPossible.
+    """
+    mount_point = Path(os.path.abspath(mount_point))
+    kind = mounted_type(mount_point)
+    if kind == _TYPE and _is_stale(mount_point):
+        unmount_lazily(mount_point)
+        kind = mounted_type(mount_point)
+    if kind is not None:
+        raise MountNotPossible(
+            f"{mount_point} is already a mount ({kind}): choose another with --mount,"
+            " or unmount it."
+        )
+    try:
+        _create(mount_point, is_default)
+        if any(mount_point.iterdir()):
+            raise MountNotPossible(
+                f"{mount_point} is not empty, and its files would be hidden:"
+                " choose an empty folder."
+            )
+    except NotADirectoryError as error:
+        raise MountNotPossible(f"{mount_point} is not a folder.") from error
+    except OSError as error:
+        raise MountNotPossible(f"{mount_point} can not be used: {error.strerror}.") from error
+    return mount_point
+
+
+def _create(mount_point: Path, is_default: bool) -> None:
+    if mount_point.exists():
+        return
+    if not is_default and not mount_point.parent.is_dir():
+        raise MountNotPossible(
+            f"There is no folder {mount_point.parent} to make the mount point in: create it first."
+        )
+    mount_point.mkdir(parents=is_default, exist_ok=True)
+
+
+def mount(core: Core, mount_point: Path) -> Mounted:
+    """Serve the core at a prepared mount point; returns when the kernel asks. Raises
+    MountNotPossible.
+
+    Signals stay with the main program: libfuse installs no handlers, and its threads are ours.
+    """
+    check_system()
+    os.environ["FUSE_LIBRARY_PATH"] = _library()
+    fuse = importlib.import_module("sharefs.mount.fuse")
+    return Mounted(core, fuse.Session(core, mount_point))
+
+
+def _library() -> str:
+    """libfuse 3, by the name of its ABI: without that, mfusepy would take libfuse 2 where it is."""
+    for name in LIBRARIES:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
+    raise MountNotPossible(f"The library libfuse 3 is missing: {_INSTALL}.")
+
+
+def mounted_type(mount_point: Path) -> str | None:
+    """The type of the filesystem that is mounted exactly there, or None."""
+    found = None
+    with open("/proc/self/mounts", "rb") as lines:
+        for line in lines:
+            _, where, kind, *_ = line.split(b" ")
+            if where.decode("unicode_escape").encode("latin-1") == os.fsencode(mount_point):
+                found = kind.decode()
+    return found
+
+
+def _is_stale(mount_point: Path) -> bool:
+    try:
+        os.stat(mount_point)
+    except OSError as error:
+        return error.errno == errno.ENOTCONN
+    return False
+
+
+def unmount_lazily(mount_point: Path) -> None:
+    """Take a mount away although it is in use, or nobody serves it. Raises MountNotPossible."""
+    command = ["fusermount3", "-u", "-z", "--", str(mount_point)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=UNMOUNT_SECONDS_MAX, check=False
+    )
+    if done.returncode:
+        raise MountNotPossible(
+            f"The old mount on {mount_point} can not be removed: {done.stderr.strip()}"
+        )

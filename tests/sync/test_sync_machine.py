@@ -1,0 +1,239 @@
+"""What the machine answers, event by event."""
+
+from itertools import count
+
+import pytest
+
+from sharefs.errors import RemoteProtocolError
+from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId, item_id
+from sharefs.sync.machine import (
+    PASS_STALLED_SECONDS,
+    SUMMARY_DELAY_SECONDS,
+    SUMMARY_INTERVAL_SECONDS,
+    Apply,
+    ApplyFailed,
+    Effect,
+    Event,
+    PeerDown,
+    PeerUp,
+    Received,
+    RenewIncarnation,
+    RolledBack,
+    Send,
+    SetTimer,
+    Stands,
+    Sync,
+    TimerFired,
+)
+from sharefs.sync.shipment import entries_of
+from sharefs.wire.sync import Page, Pull, PullRoster, Push, Shipment, Summary
+from tests.sync.sync_network import SPACE, Network
+
+ME, ANNA, BOB = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2))
+FIRST, SECOND = Incarnation(bytes(8)), Incarnation(bytes([1] * 8))
+ROSTER, GROWN = bytes(32), bytes([1] * 32)
+OTHER_SPACE = SpaceId(bytes([7] * 32))
+
+
+def started(*peers: DeviceId) -> Sync:
+    sync = Sync(ME)
+    sync.handle(Stands(SPACE, ROSTER, {}, None), 0.0)
+    for peer in peers:
+        sync.handle(PeerUp(peer, (SPACE,)), 0.0)
+    return sync
+
+
+def tells(peer: DeviceId, frontier: Frontier, roster: bytes = ROSTER) -> Received:
+    return Received(peer, Summary(SPACE, roster, entries_of(frontier)))
+
+
+def answer(sync: Sync, event: Event, now: float = 0.0) -> list[Effect]:
+    """Without the timer, which is in every answer."""
+    effects = sync.handle(event, now)
+    assert isinstance(effects[-1], SetTimer)
+    return effects[:-1]
+
+
+def pull_from(
+    peer: DeviceId, frontier: Frontier | None = None, cursor: int = 0, number: int = 1
+) -> Send:
+    return Send(peer, Pull(SPACE, entries_of(frontier or {}), cursor, number))
+
+
+def page(asked: int, cursor: int, frontier: Frontier | None = None, number: int = 1) -> Page:
+    complete = frontier is not None
+    return Page(SPACE, asked, cursor, (), complete, entries_of(frontier or {}), number)
+
+
+def shipments(*sizes: int) -> list[Shipment]:
+    """Anna's commits, of so many records."""
+    anna = Network(0, 2).nodes[0]
+    items = count()
+    for size in sizes:
+        anna.author([(item_id(ANNA, next(items).to_bytes(8)), []) for _ in range(size)])
+    commits = sorted(anna.ledger.commits.values(), key=lambda numbered: numbered[0])
+    return [anna.ledger.shipment(commit) for _, commit in commits]
+
+
+def test_peers_are_told_how_we_stand_when_they_come() -> None:
+    sync = started()
+    summary = Summary(SPACE, ROSTER, ())
+    assert answer(sync, PeerUp(ANNA, (SPACE, OTHER_SPACE))) == [Send(ANNA, summary)]
+
+
+def test_peers_that_were_here_before_a_space_are_told_of_it() -> None:
+    sync = Sync(ME)
+    assert answer(sync, PeerUp(ANNA, (SPACE,))) == []
+    told = answer(sync, Stands(SPACE, ROSTER, {}, ANNA))
+    assert told == [Send(ANNA, Summary(SPACE, ROSTER, ()))]
+    assert answer(sync, tells(ANNA, {(ANNA, FIRST): 1})) == [pull_from(ANNA)]
+
+
+def test_a_peer_that_left_a_space_hears_no_more_of_it() -> None:
+    sync = started(ANNA)
+    answer(sync, PeerUp(ANNA, ()))
+    assert answer(sync, TimerFired(), SUMMARY_INTERVAL_SECONDS) == []
+
+
+def test_a_pass_asks_page_by_page_and_merges_at_the_end() -> None:
+    sync = started(ANNA)
+    frontier = {(ANNA, FIRST): 3}
+    assert answer(sync, tells(ANNA, frontier)) == [pull_from(ANNA)]
+    assert answer(sync, Received(ANNA, page(0, 5))) == [
+        Apply(ANNA, SPACE, (), {}),
+        pull_from(ANNA, cursor=5),
+    ]
+    assert answer(sync, Received(ANNA, page(5, 6, frontier))) == [Apply(ANNA, SPACE, (), frontier)]
+
+
+def test_pages_that_were_not_asked_for_are_ignored() -> None:
+    sync = started(ANNA, BOB)
+    assert answer(sync, Received(ANNA, page(0, 5))) == []
+    answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
+    assert answer(sync, Received(BOB, page(0, 5))) == []
+    assert answer(sync, Received(ANNA, page(4, 5))) == []
+    answer(sync, Received(ANNA, page(0, 5)))
+    assert answer(sync, Received(ANNA, page(0, 5))) == [], "a page that came twice"
+
+
+def test_a_page_that_leads_nowhere_is_no_honest_one() -> None:
+    sync = started(ANNA)
+    answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
+    with pytest.raises(RemoteProtocolError):
+        sync.handle(Received(ANNA, page(0, 0)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("event", "now"),
+    [
+        (PeerDown(ANNA), 1.0),
+        (ApplyFailed(ANNA, SPACE), 1.0),
+        (TimerFired(), PASS_STALLED_SECONDS),
+    ],
+)
+def test_a_pass_that_fails_goes_on_with_another_peer(event: Event, now: float) -> None:
+    sync = started(ANNA, BOB)
+    answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
+    answer(sync, tells(BOB, {(ANNA, FIRST): 2}))
+    asked = [e for e in answer(sync, event, now) if isinstance(e, Send) and e.peer == BOB]
+    assert any(isinstance(send.message, Pull) for send in asked)
+
+
+def test_a_pass_that_was_rolled_back_begins_anew() -> None:
+    sync = started(ANNA)
+    answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
+    answer(sync, Received(ANNA, page(0, 5)))
+    answer(sync, RolledBack(SPACE))
+    assert answer(sync, Stands(SPACE, ROSTER, {}, None)) == [pull_from(ANNA, number=2)]
+
+
+def test_pages_of_a_pass_that_was_dropped_are_ignored() -> None:
+    sync = started(ANNA)
+    answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
+    answer(sync, RolledBack(SPACE))
+    answer(sync, Stands(SPACE, ROSTER, {}, None))
+    assert answer(sync, Received(ANNA, page(0, 5, number=1))) == []
+    assert answer(sync, Received(ANNA, page(0, 5, number=2))) != []
+
+
+def test_a_later_process_numbers_its_passes_anew() -> None:
+    sync = started(ANNA)
+    first = answer(sync, tells(ANNA, {(ANNA, FIRST): 3}), 7.0)
+    later = answer(started(ANNA), tells(ANNA, {(ANNA, FIRST): 3}), 8.0)
+    assert (first, later) == ([pull_from(ANNA, number=7000)], [pull_from(ANNA, number=8000)])
+
+
+def test_what_needs_a_greater_roster_is_pulled_when_the_roster_is_there() -> None:
+    sync = started(ANNA)
+    assert answer(sync, tells(ANNA, {(BOB, FIRST): 3}, GROWN)) == [
+        Send(ANNA, PullRoster(SPACE)),
+        pull_from(ANNA),
+    ]
+    assert answer(sync, ApplyFailed(ANNA, SPACE)) == [Send(ANNA, PullRoster(SPACE))]
+    assert answer(sync, Stands(SPACE, GROWN, {}, ANNA)) == [pull_from(ANNA, number=2)]
+
+
+def test_what_is_false_is_not_pulled_again_and_again() -> None:
+    sync = started(ANNA)
+    answer(sync, tells(ANNA, {(BOB, FIRST): 3}))
+    answer(sync, ApplyFailed(ANNA, SPACE))
+    assert answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 1}, None)) == []
+
+
+def test_a_contiguous_push_is_applied_and_advances_its_author_alone() -> None:
+    sync = started(ANNA)
+    (first,) = shipments(3)
+    author = (first.commit.device, first.commit.incarnation)
+    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+        Apply(ANNA, SPACE, (first,), {author: 3})
+    ]
+
+
+def test_a_push_with_a_gap_or_with_holes_makes_us_pull() -> None:
+    first, second = shipments(2, 2)
+    holed = Shipment(first.commit, first.records[1:])
+    for push in (second, holed):
+        sync = started(ANNA)
+        assert answer(sync, Received(ANNA, Push(SPACE, push))) == [pull_from(ANNA)]
+
+
+def test_a_push_of_what_is_here_is_ignored() -> None:
+    sync = started(ANNA)
+    (first,) = shipments(3)
+    author = (first.commit.device, first.commit.incarnation)
+    answer(sync, Stands(SPACE, ROSTER, {author: 3}, ANNA))
+    assert answer(sync, Received(ANNA, Push(SPACE, first))) == []
+
+
+def test_what_came_from_one_peer_is_told_to_the_others_soon() -> None:
+    sync = started(ANNA, BOB)
+    frontier = {(ANNA, FIRST): 1}
+    answer(sync, Stands(SPACE, ROSTER, frontier, ANNA), 1.0)
+    assert answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS) == [
+        Send(BOB, Summary(SPACE, ROSTER, entries_of(frontier)))
+    ]
+
+
+def test_what_came_from_two_peers_is_told_to_both_and_is_not_put_off() -> None:
+    sync = started(ANNA, BOB)
+    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 1}, ANNA), 1.0)
+    frontier = {(ANNA, FIRST): 1, (BOB, FIRST): 1}
+    answer(sync, Stands(SPACE, ROSTER, frontier, BOB), 1.0 + SUMMARY_DELAY_SECONDS / 2)
+    summary = Summary(SPACE, ROSTER, entries_of(frontier))
+    told = answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS)
+    assert told == [Send(ANNA, summary), Send(BOB, summary)]
+
+
+def test_an_incarnation_of_ours_that_others_know_better_is_named() -> None:
+    sync = started(ANNA)
+    answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 2, (ME, SECOND): 2}, None))
+    known = {(ME, FIRST): 2, (ME, SECOND): 3}
+    assert answer(sync, tells(ANNA, known)) == [
+        RenewIncarnation(SPACE, SECOND),
+        pull_from(ANNA, {(ME, FIRST): 2, (ME, SECOND): 2}),
+    ]
+
+
+def test_messages_about_spaces_that_are_not_here_are_ignored() -> None:
+    sync = started(ANNA)
+    assert answer(sync, Received(ANNA, Summary(OTHER_SPACE, ROSTER, ()))) == []
