@@ -55,7 +55,11 @@ _Buffer = ctypes.c_char * WRITE_SIZE_BYTES_MAX
 
 
 class _Arguments(Structure):
-    _fields_ = [("argc", c_int), ("argv", POINTER(c_char_p)), ("allocated", c_int)]  # type: ignore[mutable-override]
+    _fields_ = [  # type: ignore[mutable-override]
+        ("argc", c_int),
+        ("argv", POINTER(c_char_p)),
+        ("allocated", c_int),
+    ]
 
 
 _library = mfusepy._libfuse
