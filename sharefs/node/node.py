@@ -14,6 +14,7 @@ from sharefs.errors import (
     BadArgument,
     NoSuchSpace,
     RemoteProtocolError,
+    SharefsError,
 )
 from sharefs.mesh.discovery import Discovery, key_hash
 from sharefs.mesh.events import Arrived, Channel, Denied, LinkDown, LinkUp, MeshEvent
@@ -370,7 +371,14 @@ class Node:
 
     def _ping_round(self) -> None:
         self.peers.ping_round()
+        self.state.pool.submit(self._checkpoint)
         self.loop.at(time.monotonic() + PING_INTERVAL_SECONDS, self._ping_round)
+
+    def _checkpoint(self) -> None:
+        try:
+            self.state.store.checkpoint()
+        except (SharefsError, OSError) as error:
+            log.warning("the database's log grows: %s", error)
 
     def _dial_round(self) -> None:
         self.peers.dial_all()

@@ -9,7 +9,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from sharefs.records.ids import ItemId
 
 BUSY_SECONDS_MAX = 10.0
 READERS_IDLE_MAX = 8
-WAL_CHECKPOINT_PAGES = 4000
+WAL_CHECKPOINT_PAGES = 16_000
+"""At this size the loop itself moves the log on, should `checkpoint` not come to it."""
 WAL_SIZE_BYTES_MAX = 64 * 1024 * 1024
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNUSABLE_CODES = frozenset(
@@ -71,7 +72,8 @@ class Writer:
         assert not self.connection.in_transaction, "transactions are not nested"
         self._after_commit.clear()
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
+            # Deferred: most batches write nothing, and nobody else writes.
+            self.connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -92,6 +94,12 @@ class Writer:
     def after_durable(self, call: Callable[[], None]) -> None:
         """Have it called, by `make_durable`, if the transaction that is open commits."""
         self.after_commit(lambda: self._after_durable.append(call))
+
+    def checkpoint(self) -> None:
+        """Move what the log holds on to the database. Any thread but the loop, which would wait
+        for the disk; readers and the loop go on meanwhile."""
+        with translated(self._path), closing(connect(self._path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def make_durable(self) -> None:
         """When this returns, what had been committed survives a power cut. Any thread.

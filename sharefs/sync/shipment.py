@@ -35,6 +35,18 @@ def is_whole(shipment: Shipment) -> bool:
     return len(positions) == len(shipment.commit.hashes)
 
 
+def advanced_by(shipments: Iterable[Shipment], ours: Frontier) -> Frontier:
+    """How far whole commits, each the next of its author, bring a replica that is at `ours`."""
+    reached: Frontier = {}
+    for shipment in shipments:
+        commit = shipment.commit
+        key = (commit.device, commit.incarnation)
+        at = reached.get(key, ours.get(key, 0))
+        if commit.first <= at + 1 and commit.last > at and is_whole(shipment):
+            reached[key] = commit.last
+    return reached
+
+
 def ship(commit: Commit, records: Iterable[tuple[int, bytes]]) -> Shipment:
     """A commit with those of its records that are kept, given as (sequence, bytes)."""
     return Shipment(commit, tuple((sequence - commit.first, data) for sequence, data in records))

@@ -28,7 +28,6 @@ VISIBLE_S_MAX = 30.0
 FAIL_S_MAX = 10.0
 """Within how long a read must fail when nobody who is online has the bytes."""
 TAIL_SIZE_BYTES = 100_000
-IN_FLIGHT_SIZE_BYTES_MAX = 32 * 1024 * 1024
 SAMPLE_INTERVAL_S = 0.02
 KILL_AT = 0.6
 """The share of the film that Bob holds when his node is killed."""
@@ -142,13 +141,14 @@ class Demo:
         bob.start()
         kept = bob.space().local_bytes
         wait_until(lambda: bob.space().online > 1, VISIBLE_S_MAX)
-        tell.claim(f"{size(kept)} of the film had been checked and kept", 0 < kept < whole)
+        tell.claim(
+            f"{size(kept)} of the film had been checked and kept", whole / 10 < kept < whole
+        )
         samples = self._watch_fetch(bob)
         arrived = _last_of_each_source(samples)
-        twice = max((_fetched(sample) - (sample.done - kept) for sample in samples), default=whole)
         tell.claim(
             f"The fetch went on from there: {_from_each(arrived)}, nothing a second time",
-            twice < IN_FLIGHT_SIZE_BYTES_MAX and sum(arrived.values()) <= whole - kept,
+            0 < sum(arrived.values()) <= whole - kept,
         )
         self._claim_film(bob)
 
@@ -255,10 +255,6 @@ def _reports(person: Person) -> tuple[str, ...]:
 
 def _texts(person: Person) -> str:
     return "".join(path.read_text() for path in person.mount.glob("Family/report*"))
-
-
-def _fetched(report: TransferReport) -> int:
-    return sum(source.bytes for source in report.sources)
 
 
 def _last_of_each_source(samples: list[TransferReport]) -> dict[str, int]:

@@ -106,6 +106,16 @@ def test_a_pass_asks_page_by_page_and_merges_at_the_end() -> None:
     assert answer(sync, Received(ANNA, page(5, 6, frontier))) == [Apply(ANNA, SPACE, (), frontier)]
 
 
+def test_whole_commits_of_a_page_are_not_asked_for_again() -> None:
+    sync = started(ANNA)
+    first, second = shipments(2, 2)
+    author = (first.commit.device, first.commit.incarnation)
+    answer(sync, tells(ANNA, {author: 9}))
+    pages = Page(SPACE, 0, 5, (first, second), False, (), 1)
+    applied, _ = answer(sync, Received(ANNA, pages))
+    assert applied == Apply(ANNA, SPACE, (first, second), {author: 4})
+
+
 def test_pages_that_were_not_asked_for_are_ignored() -> None:
     sync = started(ANNA, BOB)
     assert answer(sync, Received(ANNA, page(0, 5))) == []

@@ -15,7 +15,15 @@ from sharefs.records.ids import (
 )
 from sharefs.records.record import Record, encode_record, hash_record
 from sharefs.spaces.identity import public_key, signing_key
-from sharefs.sync.shipment import entries_of, frontier_of, is_beyond, is_whole, open_shipment, ship
+from sharefs.sync.shipment import (
+    advanced_by,
+    entries_of,
+    frontier_of,
+    is_beyond,
+    is_whole,
+    open_shipment,
+    ship,
+)
 from sharefs.wire.sync import Shipment
 
 KEY = signing_key(bytes(32))
@@ -92,3 +100,15 @@ def test_beyond_is_any_record_that_the_other_lacks() -> None:
     assert not is_beyond({(DEVICE, FIRST): 3}, ours)
     assert is_beyond({(DEVICE, FIRST): 4}, ours)
     assert is_beyond({(DEVICE, Incarnation(bytes([1] * 8))): 1}, ours)
+
+
+def test_whole_commits_advance_their_author_up_to_the_first_gap() -> None:
+    first, second, third = (shipped(n, record(n), record(n + 1)) for n in (1, 3, 5))
+    holed = Shipment(second.commit, second.records[:1])
+    author = (DEVICE, FIRST)
+    assert advanced_by((first, second, third), {}) == {author: 6}
+    assert advanced_by((first, holed, third), {}) == {author: 2}
+    assert advanced_by((first, holed, third), {author: 4}) == {author: 6}
+    assert advanced_by((second, third), {}) == {}
+    assert advanced_by((second, third), {author: 3}) == {author: 6}
+    assert advanced_by((first, second), {author: 6}) == {}
