@@ -271,7 +271,7 @@ def run_random_histories() -> None:
         run_random_history(seed)
 
 
-def run_random_history(seed: int) -> None:
+def run_random_history(seed: int) -> World:
     chance = random.Random(seed)
     makes = [Verb.MAKE_FOLDER, Verb.MAKE_FOLDER, Verb.MAKE_FILE, Verb.MAKE_LINK]
     verbs = ORDINARY if seed % 2 else Verb
@@ -292,6 +292,7 @@ def run_random_history(seed: int) -> None:
     for replica in world.replicas:
         deliver_in_disorder(replica, world.records, chance)
     assert world.replicas[0].view() == world.replicas[1].view() == world.replicas[2].view()
+    return world
 
 
 @pytest.mark.parametrize("seed", range(120))
