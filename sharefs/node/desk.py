@@ -47,6 +47,9 @@ class Desk:
         self._folders: list[SpaceFolder] = []
         self._publishing = 0
         self._idle = threading.Condition()
+        self._retrying = False
+        self.retry: Callable[[], None] = lambda: None
+        """Called, in the pool, when the disk was full: publish again what could not be."""
 
     # --- View -----------------------------------------------------------------------------------
 
@@ -142,7 +145,7 @@ class Desk:
         self._publish_soon(draft, counted)
 
     def settle(self, seconds: float) -> None:
-        """Wait until what was to be published is, or the disk has been full for so long."""
+        """Wait until all that was to be published is, or could not be."""
         with self._idle:
             self._idle.wait_for(lambda: self._publishing == 0, seconds)
 
@@ -151,34 +154,43 @@ class Desk:
             try:
                 adopted = self._state.contents.adopt(draft.path)
             except DiskFull as error:
-                self._publish_later(draft, done, error)
+                self._wait_for_room(draft, error)
+                done(None)
                 return
             except (SharefsError, OSError):
                 log.exception("%s can not be published", draft.name)
                 done(None)
                 return
-            self._state.loop.post(lambda: self._publish(draft, adopted), finish)
+            self._state.loop.post(
+                lambda: self._publish(draft, adopted),
+                lambda shown, error: finish(adopted, shown, error),
+            )
 
-        def finish(shown: Shown | None, error: SharefsError | None) -> None:
-            if isinstance(error, DiskFull):
-                self._publish_later(draft, done, error)
-                return
+        def finish(adopted: Adopted, shown: Shown | None, error: SharefsError | None) -> None:
             if error is not None:
+                self._state.contents.give_back(adopted)
                 log.warning("%s can not be published: %s", draft.name, error)
+            if isinstance(error, DiskFull):
+                self._wait_for_room(draft, error)
             done(shown)
 
         self._state.pool.submit(adopt)
 
-    def _publish_later(
-        self, draft: Draft, done: Callable[[Shown | None], None], error: DiskFull
-    ) -> None:
+    def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
+        """The draft stays with the mount, where it can be read, written and removed meanwhile."""
         self._state.notice(
             f"{draft.name} is kept here, but not shared yet: {error} It goes on when there is room."
         )
-        again = time.monotonic() + DISK_FULL_RETRY_SECONDS
-        self._state.loop.post(
-            lambda: self._state.loop.at(again, lambda: self._publish_soon(draft, done))
-        )
+        self._state.loop.post(self._retry_later)
+
+    def _retry_later(self) -> None:
+        if not self._retrying:
+            self._retrying = True
+            self._state.loop.at(time.monotonic() + DISK_FULL_RETRY_SECONDS, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self._state.pool.submit(lambda: self.retry())
 
     # --- in the loop ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sharefs.errors import (
     AddressNotUsable,
     BadArgument,
+    NodeFailed,
     NoSuchSpace,
     RemoteProtocolError,
     SharefsError,
@@ -181,6 +182,7 @@ class Node:
         contents = Contents(self.state, self.carriage, self.desk)
         left = self.loop.call(contents.left)
         self.core = Core(self.desk, contents, self.desk)
+        self.desk.retry = self.core.retry
         for draft in left:
             self.core.restore(draft)
         self._mounted = kernel.mount(self.core, self.mount_point)
@@ -199,6 +201,11 @@ class Node:
     def wait(self) -> None:
         """Until `stop`, or until the loop failed, or somebody unmounted us."""
         while not self._stopped.wait(0.5):
+            if self.loop.failure is not None:
+                raise NodeFailed(
+                    f"The node stopped by a fault of its own; {self.home.log_file} tells more."
+                    " Nothing that was saved is lost: start it again."
+                )
             if self.loop.stopping or self._mounted.ended.is_set():
                 return
 
@@ -248,7 +255,12 @@ class Node:
     def after_rollback(self) -> None:
         """Begin again from what the disk has."""
         self.state.view.forget(self.state.store.take_touched())
+        kept = {row.id for row in self.state.ledger.spaces()}
+        for id in self.state.replicas.keys() - kept:
+            del self.state.replicas[id]
         self.exchange.rolled_back()
+        self.state.refresh_devices()
+        self.desk.refresh_spaces()
         self._send_all()
 
     def wake(self) -> None:

@@ -13,6 +13,8 @@ from sharefs.records.record import BODY_SIZE_BYTES_MAX
 KIND_ENTRY = "entry"
 NAME_SIZE_BYTES_MAX = 255
 TARGET_SIZE_BYTES_MAX = 4095
+TIME_NS_MAX = 2**62
+"""The year 2116; and as long before 1970."""
 
 
 class EntryType(IntEnum):
@@ -34,7 +36,7 @@ class Entry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(max_length=NAME_SIZE_BYTES_MAX)]
     created: Count
     """Milliseconds, the first version's stamp, carried along: who was first keeps the name."""
-    mtime_ns: Annotated[int, Meta(ge=-(2**62), le=2**62)]
+    mtime_ns: Annotated[int, Meta(ge=-TIME_NS_MAX, le=TIME_NS_MAX)]
     executable: bool
     size: Count
     """Bytes; 0 for folders and links."""
@@ -62,6 +64,23 @@ def decode_entry(body: bytes) -> Entry:
     if bool(entry.target) != (entry.type is EntryType.SYMLINK):
         raise RemoteProtocolError("only a symbolic link has a target")
     return entry
+
+
+def time_kept(mtime_ns: int) -> int:
+    """The nearest time that an entry can have."""
+    return max(-TIME_NS_MAX, min(mtime_ns, TIME_NS_MAX))
+
+
+def check_target(target: str) -> None:
+    """Raises NameTooLong, NameNotText or NameNotPossible for where no link can point."""
+    try:
+        encoded = target.encode()
+    except UnicodeEncodeError as error:
+        raise NameNotText("The link's target is not UTF-8.") from error
+    if len(encoded) > TARGET_SIZE_BYTES_MAX:
+        raise NameTooLong(f"A link's target has at most {TARGET_SIZE_BYTES_MAX} bytes.")
+    if not target or "\x00" in target:
+        raise NameNotPossible("A link points somewhere.")
 
 
 def check_name(name: str) -> None:

@@ -232,6 +232,11 @@ class ContentStore:
             self._save(local, local.synced)
         self._store.after_durable(lambda: _remove_published(adopted.path))
 
+    def give_back(self, adopted: Adopted) -> None:
+        """It could not be registered: only the draft has its bytes again. Loop only."""
+        if adopted.local is not None and self._saved_bytes(adopted.local.content) is None:
+            adopted.local.discard()
+
     # --- the database, in the loop --------------------------------------------------------------
 
     def free(self, content: ContentId) -> int:

@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from sharefs.records.entry import Entry, EntryType, check_name, encode_entry
+from sharefs.records.entry import (
+    Entry,
+    EntryType,
+    check_name,
+    check_target,
+    encode_entry,
+    time_kept,
+)
 from sharefs.records.ids import ContentId, DeviceId, Incarnation, ItemId
 from sharefs.records.record import ContextEntry, Record, context_of, sees
 from sharefs.records.shown import Shown
@@ -46,7 +53,8 @@ def make_folder(item: ItemId, parent: ItemId, name: str, now_ms: int) -> Change:
 
 
 def make_symlink(item: ItemId, parent: ItemId, name: str, target: str, now_ms: int) -> Change:
-    """Raises the errors of `check_name`."""
+    """Raises the errors of `check_name`, also for a target that can not be kept."""
+    check_target(target)
     return _make(item, EntryType.SYMLINK, parent, name, now_ms, target)
 
 
@@ -81,7 +89,7 @@ def write_file(
         parent,
         name,
         created,
-        held.mtime_ns,
+        time_kept(held.mtime_ns),
         held.executable,
         held.size,
         held.content,
@@ -111,7 +119,7 @@ def touch(
     return _change(
         row,
         seen,
-        mtime_ns=row.mtime_ns if mtime_ns is None else mtime_ns,
+        mtime_ns=row.mtime_ns if mtime_ns is None else time_kept(mtime_ns),
         executable=row.executable if executable is None else executable,
     )
 
@@ -121,7 +129,7 @@ def replace_bytes(row: Shown, seen: Iterable[Record], held: Bytes) -> Change:
     return _change(
         row,
         seen,
-        mtime_ns=held.mtime_ns,
+        mtime_ns=time_kept(held.mtime_ns),
         executable=held.executable,
         size=held.size,
         content=held.content,
