@@ -10,7 +10,7 @@ from sharefs.records.record import Record
 from tests.tree.histories import DEVICES, ORDINARY, Replica, Step, Verb, World, steps
 
 LIMITS = settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
