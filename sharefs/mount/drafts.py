@@ -75,8 +75,19 @@ class DraftFile:
         return self.state is State.PUBLISHING or self.state is State.WAITING
 
     @property
+    def busy(self) -> bool:
+        """A version under its present name is on its way: the name can not change just now."""
+        return self.settling or self.predecessor is not None
+
+    @property
     def temporary(self) -> bool:
         return self.placed and is_temporary(self.name)
+
+    def reopen(self) -> bool:
+        """Whether it can be written (again), since nobody took it over yet; with the lock held."""
+        if self.state is State.WAITING:
+            self.state = State.OPEN
+        return self.state is State.OPEN
 
     def attach(self) -> None:
         """One more user; with the lock held."""
@@ -261,9 +272,9 @@ class Overlay:
         self._settled.notify_all()
 
     def await_settled(self, draft: DraftFile) -> None:
-        """Wait, without the lock, until the draft is not on its way any more."""
+        """Wait, without the lock, until nothing of the draft is on its way any more."""
         with self._settled:
-            if not self._settled.wait_for(lambda: not draft.settling, SETTLE_SECONDS_MAX):
+            if not self._settled.wait_for(lambda: not draft.busy, SETTLE_SECONDS_MAX):
                 raise TimeoutError("a publication did not end")
 
     def await_unparked(self, parked: Parked) -> None:

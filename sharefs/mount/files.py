@@ -215,11 +215,10 @@ class Files:
         with self._copying[handle.ino % COPY_LOCKS]:
             with self._overlay.lock:
                 draft = None if handle.orphaned else self._overlay.draft(handle.ino)
-                if draft is not None and draft.state is State.OPEN:
-                    self._attach(handle, draft)
-                    return draft
                 if draft is not None and draft is not handle.draft:
                     self._attach(handle, draft)
+                if draft is not None and draft.reopen():
+                    return draft
             return self._begin(handle, keep)
 
     def _begin(self, handle: Handle, keep: bool) -> DraftFile:
@@ -254,7 +253,7 @@ class Files:
     def _install(self, handle: Handle, before: DraftFile | None, draft: DraftFile) -> DraftFile:
         with self._overlay.lock:
             current = None if handle.orphaned else self._overlay.draft(handle.ino)
-            if current is not None and current.state is State.OPEN:
+            if current is not None and current.reopen():
                 # What it was copied from came back, because it could not be published.
                 self._attach(handle, current)
                 os.close(draft.descriptor)
@@ -338,7 +337,7 @@ class Files:
         """
         with self._overlay.lock:
             draft = self._overlay.draft(ino)
-            if draft is not None and draft.settling:
+            if draft is not None and draft.busy:
                 return False
             for handle in self._handles.get(ino, []):
                 handle.orphaned = True

@@ -108,7 +108,7 @@ class Moves:
     def _settled(self, found: Found) -> bool:
         """Whether nothing of it is on its way; else waits for that, and the caller looks again."""
         draft = self._overlay.draft(found.ino)
-        if draft is None or not draft.settling:
+        if draft is None or not draft.busy:
             return True
         self._overlay.await_settled(draft)
         return False
@@ -137,7 +137,7 @@ class Moves:
         if target is not None and not self._files.orphan(target.ino):
             return False
         with self._overlay.lock:
-            if draft.settling or draft.orphaned:
+            if draft.busy or draft.orphaned:
                 return False
             self._overlay.move(draft, to, to_name)
             if taken is not None:

@@ -104,7 +104,7 @@ class Replica:
         kept = [
             operations.keep_apart(item_id(device, token_bytes(8)), row, now_ms)
             for row in operations.unseen_losers(change, rows, chained)
-            if row.live and row.content is not None
+            if row.live and (row.content is not None or row.target)
         ]
         return [*kept, chained]
 

@@ -198,7 +198,7 @@ def test_a_mount_point_that_can_not_be_used_is_named(group: Group) -> None:
     for point in (group.base / "missing" / "deeper", full, file, bob.mount):
         sentence = anna.refused("up", "--mount", point, "--no-discovery")
         assert sentence.startswith("1 ")
-        assert str(point) in sentence
+        assert str(point if point.parent.exists() else point.parent) in sentence
     assert (full / "mine.txt").read_text() == "mine"
     assert answers(bob)
     anna.up()
@@ -221,10 +221,10 @@ def test_a_stale_mount_of_a_killed_node_is_recovered_by_up(group: Group) -> None
 def test_a_port_in_use_is_named(group: Group) -> None:
     anna = group.node("Anna")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        sentence = anna.refused("up", "--listen", address, "--mount", anna.mount)
+        port = str(taken.getsockname()[1])
+        sentence = anna.refused("up", "--listen", f"127.0.0.1:{port}", "--mount", anna.mount)
         assert sentence.startswith("1 ")
-        assert address in sentence
+        assert port in sentence
     assert anna.refused("up", "--listen", "nowhere").startswith("2 ")
     assert not os.path.ismount(anna.mount)
 
@@ -239,7 +239,7 @@ def test_a_database_of_a_newer_version_is_left_untouched(group: Group) -> None:
     folder = anna.home.database_file.parent
     sums = "find . -type f ! -name '*.log' ! -name '*lock*' | sort | xargs sha256sum"
     before = shell(sums, folder)
-    assert "newer" in anna.refused("up", "--mount", anna.mount, "--no-discovery")
+    assert "later" in anna.refused("up", "--mount", anna.mount, "--no-discovery")
     assert shell(sums, folder) == before
     assert not os.path.ismount(anna.mount)
 
