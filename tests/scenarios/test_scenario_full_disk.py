@@ -1,7 +1,7 @@
 """A full disk: the program is told, nothing is lost, and the node goes on when there is room."""
 
+import errno
 import os
-from contextlib import ExitStack
 
 import pytest
 
@@ -13,8 +13,7 @@ pytestmark = needs_small_disk
 
 SMALL_SIZE_BYTES = 80 * MIB
 LARGE_SIZE_BYTES = 400 * MIB
-FILES_BEFORE_FULL = 16
-"""The database has some room of its own, so that the first of them may still be shared."""
+FOLDERS_MAX = 5000
 
 
 @pytest.fixture(scope="module")
@@ -75,26 +74,40 @@ def test_what_was_written_before_the_disk_was_full_is_shared_when_there_is_room(
     family: list[Node],
 ) -> None:
     anna, bob = family
-    files = [bob.at("Family", f"{number}.bin") for number in range(FILES_BEFORE_FULL)]
+    kept, removed = bob.at("Family", "kept.bin"), bob.at("Family", "removed.bin")
     ballast = bob.folder / "ballast"
-    with ExitStack() as at_end:
-        for path in files:
-            file = at_end.enter_context(path.open("wb", buffering=0))
-            file.write(path.name.encode() * 100_000)
+    with kept.open("wb", buffering=0) as one, removed.open("wb", buffering=0) as other:
+        for file in (one, other):
+            file.write(b"k" * MIB)
         room = os.statvfs(bob.folder)
         size = room.f_bavail * room.f_frsize + MIB
         shell(f"! head -c {size} /dev/zero > {ballast} 2> /dev/null", bob.base)
-    until(lambda: any("not shared yet" in notice for notice in bob.status().notices), 10)
-    unpublished = [path for path in files if bob.xattr(path, "state") == "unpublished"]
-    for path in files:
-        assert path.read_bytes() == path.name.encode() * 100_000
-    removed = unpublished[0]
+        folders = fill_database(bob)
+    for path in (kept, removed):
+        until(lambda path=path: was_told_of(bob, path.name), 10)  # type: ignore[misc]
+        assert bob.xattr(path, "state") == "unpublished"
+        assert path.read_bytes() == b"k" * MIB
     removed.unlink()
     assert not removed.exists()
     ballast.unlink()
-    for path in files:
-        if path != removed:
-            theirs = anna.at("Family", path.name)
-            until(theirs.exists, 20, "what was written is shared when there is room")
-            assert theirs.read_bytes() == path.name.encode() * 100_000
-    assert not anna.at("Family", removed.name).exists()
+    theirs = anna.at("Family", "kept.bin")
+    until(theirs.exists, 20, "what was written is shared when there is room")
+    assert theirs.read_bytes() == b"k" * MIB
+    assert not anna.at("Family", "removed.bin").exists()
+    until(lambda: len(list(anna.at("Family").glob("folder *"))) == folders, 10)
+
+
+def fill_database(node: Node) -> int:
+    """Make folders until the database has no room for another; how many there are then."""
+    for number in range(FOLDERS_MAX):
+        try:
+            node.at("Family", f"folder {number}").mkdir()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return number
+    raise AssertionError("the disk is full, and the database still has room")
+
+
+def was_told_of(node: Node, name: str) -> bool:
+    return any(name in notice and "not shared yet" in notice for notice in node.status().notices)
