@@ -77,7 +77,8 @@ LocalHome = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="The space's name.")]
 EntryPaths = Annotated[
-    list[Path], typer.Argument(metavar="PATH...", help="Files or folders in the mount.")
+    list[Path],
+    typer.Argument(metavar="PATH...", readable=False, help="Files or folders in the mount."),
 ]
 
 
@@ -128,7 +129,9 @@ def up(
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where others reach you.")
     ] = None,
     mount: Annotated[
-        Path | None, typer.Option("--mount", metavar="DIR", help="Where to show your spaces.")
+        Path | None,
+        # What a killed node has left there can not be read, until the new one has taken it away.
+        typer.Option("--mount", metavar="DIR", readable=False, help="Where to show your spaces."),
     ] = None,
     no_discovery: Annotated[
         bool, typer.Option("--no-discovery", help="Neither announce nor look for devices nearby.")

@@ -136,7 +136,8 @@ def mounted_type(mount_point: Path) -> str | None:
 
 def _is_stale(mount_point: Path) -> bool:
     try:
-        os.stat(mount_point)
+        # For a second, the kernel still answers stat from what it remembers of a node that is gone.
+        os.statvfs(mount_point)
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
