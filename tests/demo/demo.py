@@ -141,9 +141,7 @@ class Demo:
         bob.start()
         kept = bob.space().local_bytes
         wait_until(lambda: bob.space().online > 1, VISIBLE_S_MAX)
-        tell.claim(
-            f"{size(kept)} of the film had been checked and kept", whole / 10 < kept < whole
-        )
+        tell.claim(f"{size(kept)} of the film had been checked and kept", whole / 10 < kept < whole)
         samples = self._watch_fetch(bob)
         arrived = _last_of_each_source(samples)
         tell.claim(
