@@ -135,7 +135,13 @@ class Core:
         """Open a file. Raises IsAFolder, ReadOnlySpace, NotAllowed."""
         if ino == ROOT_INO:
             raise errors.IsAFolder("This is a folder.")
-        found = self._listing.by_ino(ino)
+        return self._open(self._listing.by_ino(ino), flags)
+
+    def open_at(self, folder: int, name: str, flags: int) -> Handle:
+        """Open by name: unlike an inode, a name is never missing while its file is replaced."""
+        return self._open(self._listing.find(folder, name), flags)
+
+    def _open(self, found: Found, flags: int) -> Handle:
         if type_of(found) is EntryType.FOLDER:
             raise errors.IsAFolder("This is a folder.")
         if type_of(found) is EntryType.SYMLINK:
@@ -167,17 +173,10 @@ class Core:
         if there is not None:
             if flags & os.O_EXCL:
                 raise errors.EntryExists(name)
-            return self.open(there.ino, flags)
+            return self._open(there, flags)
         space = self._listing.space_of(self._listing.folder(folder)).space
-        taken = self._parked_from(folder, name)
-        return self._files.create(folder, space, name, bool(mode & stat.S_IXUSR), taken)
-
-    def _parked_from(self, folder: int, name: str) -> Parked | None:
         parked = self._overlay.parked_from(folder, name)
-        if parked is None or not parked.settling:
-            return parked
-        self._overlay.await_unparked(parked)
-        return None
+        return self._files.create(folder, space, name, bool(mode & stat.S_IXUSR), parked)
 
     def release(self, handle: Handle) -> None:
         """The program closed it for good: if it was the last to write, the file is published."""
@@ -264,25 +263,17 @@ class Core:
     def _set(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         if ino == ROOT_INO:
             return
-        while True:
-            found = self._changeable(self._listing.by_ino(ino))
-            draft = self._overlay.draft(found.ino)
-            if draft is None or not draft.settling:
-                break
-            self._overlay.await_settled(draft)
+        found = self._changeable(self._listing.by_ino(ino))
         self._check_writable(found)
-        if draft is not None:
-            self._set_on_draft(draft, mtime_ns, executable)
-        elif isinstance(found, Shown):
-            self._set_on_entry(found, mtime_ns, executable)
-
-    def _set_on_draft(
-        self, draft: DraftFile, mtime_ns: int | None, executable: bool | None
-    ) -> None:
-        if mtime_ns is not None:
-            draft.mtime_ns = mtime_ns
-        if executable is not None:
-            draft.executable = executable
+        ino = found.ino
+        if self._files.set_on_draft(ino, mtime_ns, executable):
+            return
+        with self._files.publishing.editing(ino):
+            # Nothing is on its way now, but a program may have begun to write, or to replace it.
+            entry = self._view.entry(ino)
+            done = self._files.set_on_draft(ino, mtime_ns, executable) or self._overlay.hides(ino)
+            if not done and entry is not None and entry.name:
+                self._set_on_entry(entry, mtime_ns, executable)
 
     def _set_on_entry(self, entry: Shown, mtime_ns: int | None, executable: bool | None) -> None:
         if entry.type is not EntryType.FILE:

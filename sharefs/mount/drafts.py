@@ -148,6 +148,7 @@ class Overlay:
         self._folders: dict[int, dict[str, Local]] = {}
         self._hidden: dict[int, Local] = {}
         self._parked: dict[int, Parked] = {}
+        self._edited: set[int] = set()
         self._publishing = 0
 
     # --- reading ------------------------------------------------------------------------------
@@ -181,6 +182,10 @@ class Overlay:
             if from_here and not parked.taken:
                 return parked
         return None
+
+    def is_replaced(self, ino: int) -> bool:
+        """Whether a draft has taken over the item of this row of the view."""
+        return isinstance(self._hidden.get(ino), DraftFile)
 
     def drafts(self) -> list[DraftFile]:
         """Every draft that is shown."""
@@ -244,6 +249,27 @@ class Overlay:
             del self._hidden[parked.ino]
         self._settled.notify_all()
 
+    def take(self, parked: Parked) -> bool:
+        """Whether a new file may take over the item: only one does, and none that is renamed now.
+
+        Takes the lock itself, as does `give_back`.
+        """
+        with self.lock:
+            if not self.can_take(parked):
+                return False
+            parked.taken = True
+            return True
+
+    def can_take(self, parked: Parked) -> bool:
+        """Whether the item is still to be had; with the lock held."""
+        here = self._parked.get(parked.ino) is parked
+        return here and not parked.taken and not parked.settling
+
+    def give_back(self, parked: Parked) -> None:
+        """The new file did not come to be."""
+        with self.lock:
+            parked.taken = False
+
     def _list(self, local: Local) -> None:
         self._folders.setdefault(local.folder, {})[local.name] = local
 
@@ -276,6 +302,32 @@ class Overlay:
         with self._settled:
             if not self._settled.wait_for(lambda: not draft.busy, SETTLE_SECONDS_MAX):
                 raise TimeoutError("a publication did not end")
+
+    @contextmanager
+    def editing(self, *inos: int) -> Iterator[None]:
+        """Keep drafts of these entries from being sent while another edit of them is made.
+
+        Waits, without the lock, for those on their way, and for other edits.
+        """
+        with self._settled:
+            if not self._settled.wait_for(lambda: self._is_quiet(inos), SETTLE_SECONDS_MAX):
+                raise TimeoutError("a publication or an edit did not end")
+            self._edited.update(inos)
+        try:
+            yield
+        finally:
+            with self._settled:
+                self._edited.difference_update(inos)
+                self._settled.notify_all()
+
+    def _is_quiet(self, inos: tuple[int, ...]) -> bool:
+        drafts = [self._drafts.get(ino) for ino in inos]
+        busy = any(draft is not None and draft.busy for draft in drafts)
+        return not busy and self._edited.isdisjoint(inos)
+
+    def is_edited(self, ino: int) -> bool:
+        """Whether its drafts have to wait; with the lock held."""
+        return ino in self._edited
 
     def await_unparked(self, parked: Parked) -> None:
         """Wait, without the lock, until whoever publishes the rename is done."""

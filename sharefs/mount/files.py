@@ -12,6 +12,7 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from sharefs import errors
 from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
 from sharefs.mount.pages import Opening, PageCache
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
@@ -58,17 +59,36 @@ class Files:
     # --- opening and closing ----------------------------------------------------------------------
 
     def open(self, ino: int, entry: Shown | None, writing: bool) -> Handle:
-        """`entry` is what the view has (or had, for a parked file) under the inode."""
+        """`entry` is what the view has (or had, for a parked file) under the inode.
+
+        Raises NoSuchEntry if it is a draft that was removed meanwhile.
+        """
         handle = Handle(ino, writing, entry)
-        if writing and entry is not None:
-            handle.base = self._view.base(entry)
         with self._overlay.lock:
             draft = self._overlay.draft(ino)
             if draft is not None:
                 draft.attach()
                 handle.draft = draft
+            # Its name went to another file since it was looked up.
+            handle.orphaned = writing and self._overlay.is_replaced(ino)
             self._count(handle)
+        if draft is None:
+            try:
+                self._see(handle)
+            except BaseException:
+                self.close(handle)
+                raise
         return handle
+
+    def _see(self, handle: Handle) -> None:
+        """Remember what the view has, as what a writer bases its version on."""
+        if handle.seen is None:
+            # It was a draft when it was looked up, and is published by now.
+            handle.seen = self._view.entry(handle.ino)
+        if handle.seen is None:
+            raise errors.NoSuchEntry(str(handle.ino))
+        if handle.writing:
+            handle.base = self._view.base(handle.seen)
 
     def _count(self, handle: Handle) -> None:
         self._handles.setdefault(handle.ino, []).append(handle)
@@ -82,26 +102,36 @@ class Files:
         return opening
 
     def create(
-        self, folder: int, space: int, name: str, executable: bool, taken: Parked | None = None
+        self, folder: int, space: int, name: str, executable: bool, parked: Parked | None = None
     ) -> Handle:
-        """A new, empty file, open for writing; or the next version of the file that was set
-        aside."""
+        """A new, empty file, open for writing; or the next version of one that was set aside."""
         self._overlay.await_room()
+        if parked is None:
+            return self._create(folder, space, name, executable, None)
+        if not self._overlay.take(parked):
+            self._overlay.await_unparked(parked)
+            return self._create(folder, space, name, executable, None)
+        try:
+            return self._create(folder, space, name, executable, parked)
+        except BaseException:
+            self._overlay.give_back(parked)
+            raise
+
+    def _create(
+        self, folder: int, space: int, name: str, executable: bool, taken: Parked | None
+    ) -> Handle:
         base, entry = (taken.base, taken.entry) if taken is not None else (None, None)
         descriptor, path = self._contents.new_draft(folder, written_name(name, entry), base)
         with discarded_on_error(descriptor, path):
             ino = self._changes.new_ino()
-        draft = DraftFile(
-            ino, space, folder, name, True, path, descriptor, 0, time.time_ns(), executable
-        )
+        now_ns = time.time_ns()
+        draft = DraftFile(ino, space, folder, name, True, path, descriptor, 0, now_ns, executable)
         draft.base, draft.seen = base, entry
         handle = Handle(ino, True, draft=draft)
         with self._overlay.lock:
             draft.attach()
             self._overlay.add(draft)
             self._overlay.replace(draft, entry)
-            if taken is not None:
-                taken.taken = True
             self._count(handle)
         return handle
 
@@ -259,11 +289,7 @@ class Files:
                 os.close(draft.descriptor)
                 discard(draft.path)
                 return current
-            if before is not None:
-                if before.published is not None and before.base is None:
-                    # Nobody had it open when it was published, so nobody asked.
-                    before.base = self._view.base(before.published)
-                draft.base, draft.seen = before.base, before.seen
+            self._base(handle, before, draft)
             self._attach(handle, draft)
             if handle.orphaned or (before is not None and before.orphaned):
                 draft.orphaned = True
@@ -274,6 +300,23 @@ class Files:
             self._overlay.add(draft)
         self._pages.written(handle.ino, draft)
         return draft
+
+    def _base(self, handle: Handle, before: DraftFile | None, draft: DraftFile) -> None:
+        """What the writer has seen: what was opened, or what has the same bytes now.
+
+        A rename or a new time since then takes nothing from those bytes, and is often our own.
+        """
+        draft.base, draft.seen = handle.base, handle.seen
+        if before is not None:
+            draft.base, draft.seen = before.base, before.seen
+        if before is not None and before.settling:
+            return
+        present, seen = self._view.entry(handle.ino), draft.seen
+        if present is not None and seen is not None and _same_bytes(present, seen):
+            draft.base, draft.seen = self._view.base(present), present
+        elif draft.base is None and seen is not None:
+            # Nobody had the draft open when it was published, so nobody asked.
+            draft.base = self._view.base(seen)
 
     def _succeed(self, before: DraftFile, draft: DraftFile) -> None:
         before.successor, draft.predecessor = draft, before
@@ -308,30 +351,34 @@ class Files:
     # --- what happens to names ----------------------------------------------------------------
 
     def edited(self, before: Shown) -> None:
-        """An entry got another name or time here: whoever writes it has seen that version, too.
+        """An entry got another name or time here: its draft's writer has seen that version, too.
 
-        Unless it came with other bytes: then somebody else's edit came in between, and stays
-        unseen.
+        Unless it came with other bytes: then somebody else's edit came between, and stays unseen.
         """
-        ino = before.ino
-        if not self.is_written(ino) and self._overlay.draft(ino) is None:
+        after = self._view.entry(before.ino)
+        if after is None or not _same_bytes(after, before):
             return
-        after = self._view.entry(ino)
-        if after is None or (after.content, after.size) != (before.content, before.size):
-            return
-        base = self._view.base(after)
         with self._overlay.lock:
-            for handle in self._handles.get(ino, []):
-                if handle.seen is not None and handle.seen.version == before.version:
-                    handle.seen, handle.base = after, base
-            draft = self._overlay.draft(ino)
+            draft = self._overlay.draft(before.ino)
             if draft is None or draft.seen is None or draft.seen.version != before.version:
                 return
-            draft.base, draft.seen = base, after
+            draft.base, draft.seen = self._view.base(after), after
         self.publishing.note(draft)
 
+    def set_on_draft(self, ino: int, mtime_ns: int | None, executable: bool | None) -> bool:
+        """Set what a draft will be published with; False if there is none, or it is on its way."""
+        with self._overlay.lock:
+            draft = self._overlay.draft(ino)
+            if draft is None or draft.settling:
+                return False
+            if mtime_ns is not None:
+                draft.mtime_ns = mtime_ns
+            if executable is not None:
+                draft.executable = executable
+            return True
+
     def orphan(self, ino: int) -> bool:
-        """Its name was removed here: who has it open keeps it, and nobody will see what they write.
+        """Its name was removed here: who has it open keeps it, and nobody sees what they write.
 
         False, and nothing done, while its draft is on its way: wait, and try again.
         """
@@ -349,6 +396,10 @@ class Files:
         for path in (draft.path, *draft.superseded):
             discard(path)
         return True
+
+
+def _same_bytes(one: Shown, other: Shown) -> bool:
+    return (one.content, one.size) == (other.content, other.size)
 
 
 def _version(handle: Handle) -> Hashable:

@@ -225,7 +225,8 @@ class Callbacks:
 
     def open(self, path: bytes, info: Any) -> None:
         information = info.contents
-        self._opened(self._core.open(self._ino(path), information.flags), information)
+        folder, name = self._place(path)
+        self._opened(self._core.open_at(folder, name, information.flags), information)
 
     def create(self, path: bytes, mode: int, info: Any) -> None:
         information = info.contents

@@ -71,6 +71,10 @@ class Moves:
             if target is source or (target is not None and target.ino == source.ino):
                 return
             self._check(source, target, to)
+            parked = self._overlay.parked_from(to, to_name)
+            if parked is not None and parked.settling:
+                self._overlay.await_unparked(parked)
+                continue
             quiet = self._settled(source) and (target is None or self._settled(target))
             if quiet and self._move(source, target, to, to_name):
                 return
@@ -132,20 +136,24 @@ class Moves:
     # --- moving a draft ---------------------------------------------------------------------------
 
     def _move_draft(self, draft: DraftFile, target: Found | None, to: int, to_name: str) -> bool:
-        left = draft.replaces
-        taken = self._take_over(target, to, to_name)
-        if target is not None and not self._files.orphan(target.ino):
-            return False
-        with self._overlay.lock:
-            if draft.busy or draft.orphaned:
+        # Nobody may publish, or touch, what is replaced from here on.
+        with self._files.publishing.editing(*_inos(target)):
+            if target is not None and not self._files.orphan(target.ino):
                 return False
-            self._overlay.move(draft, to, to_name)
-            if taken is not None:
-                draft.seen, draft.base = taken.entry, taken.base
-                self._overlay.replace(draft, taken.entry)
-                taken.mark()
-        if left is not None and taken is not None:
-            self._changes.remove(left.ino)
+            left, taken = draft.replaces, self._take_over(target, to, to_name)
+            with self._overlay.lock:
+                if draft.busy or draft.orphaned:
+                    return False
+                if taken is not None and taken.parked is not None:
+                    if not self._overlay.can_take(taken.parked):
+                        return False
+                    taken.parked.taken = True
+                self._overlay.move(draft, to, to_name)
+                if taken is not None:
+                    draft.seen, draft.base = taken.entry, taken.base
+                    self._overlay.replace(draft, taken.entry)
+            if left is not None and taken is not None:
+                self._changes.remove(left.ino)
         self._files.publishing.note(draft)
         self._files.publishing.publish_if_ready(draft)
         return True
@@ -154,7 +162,8 @@ class Moves:
         """The item whose next version a draft becomes under the new name, if there is one."""
         match target:
             case Shown(type=EntryType.FILE, loser=False):
-                return _Taken(target, self._view.base(target))
+                present = self._view.entry(target.ino) or target
+                return _Taken(present, self._view.base(present))
             case Shown():
                 self._changes.remove(target.ino)
             case DraftFile() if target.replaces is not None and target.base is not None:
@@ -169,11 +178,17 @@ class Moves:
 
     # --- parking ------------------------------------------------------------------------------
 
-    def _park(self, entry: Shown, folder: int, name: str, to: int, to_name: str) -> None:
-        parked = Parked(entry, to, to_name, folder, name, self._view.base(entry))
-        with self._overlay.lock:
-            self._overlay.park(parked)
+    def _park(self, entry: Shown, to: int, to_name: str) -> bool:
+        with self._files.publishing.editing(entry.ino):
+            present = self._view.entry(entry.ino)
+            if present is None or self._overlay.draft(entry.ino) is not None:
+                return False
+            folder, base = self._view.folder(present), self._view.base(present)
+            parked = Parked(present, to, to_name, folder, present.shown, base)
+            with self._overlay.lock:
+                self._overlay.park(parked)
         self._schedule(PARKED_SECONDS, partial(self.settle, parked))
+        return True
 
     def settle(self, parked: Parked) -> None:
         """Nothing took its place: publish the rename after all."""
@@ -246,24 +261,26 @@ class Moves:
     # --- moving what is published -------------------------------------------------------------
 
     def _move_entry(self, entry: Shown, target: Found | None, to: int, to_name: str) -> bool:
-        folder = self._view.folder(entry)
         untouched = self._overlay.draft(entry.ino) is None and not self._files.is_written(entry.ino)
         set_aside = is_temporary(to_name) and not is_temporary(entry.shown)
         if entry.type is EntryType.FILE and set_aside and untouched and target is None:
-            self._park(entry, folder, entry.shown, to, to_name)
-            return True
+            return self._park(entry, to, to_name)
         parked = self._overlay.parked_from(to, to_name)
         if parked is not None and entry.type is not EntryType.FILE:
             self.settle(parked)
             return False
-        self._changes.rename(entry.ino, to, to_name)
-        self._files.edited(entry)
-        if parked is not None:
-            self._keep_copy(parked)
+        with self._files.publishing.editing(*_inos(entry, target)):
+            present = self._view.entry(entry.ino)
+            if present is None:
+                return False
+            self._changes.rename(entry.ino, to, to_name)
+            self._files.edited(present)
+            if parked is not None:
+                self._keep_copy(parked)
+            if isinstance(target, Shown):
+                self._files.orphan(target.ino)
         if isinstance(target, DraftFile):
             self._remove(target)
-        elif target is not None:
-            self._files.orphan(target.ino)
         return True
 
     def _keep_copy(self, parked: Parked) -> None:
@@ -311,9 +328,9 @@ class Moves:
                     self._overlay.unpark(found)
                 self._files.orphan(found.ino)
             case Shown():
-                if found.type is EntryType.FILE and not self._files.orphan(found.ino):
-                    return False
-                self._changes.remove(found.ino)
+                with self._files.publishing.editing(found.ino):
+                    self._files.orphan(found.ino)
+                    self._changes.remove(found.ino)
         return True
 
 
@@ -325,7 +342,6 @@ class _Taken:
     base: Base
     parked: Parked | None = None
 
-    def mark(self) -> None:
-        """With the overlay's lock held."""
-        if self.parked is not None:
-            self.parked.taken = True
+
+def _inos(*found: Found | None) -> list[int]:
+    return [each.ino for each in found if each is not None]

@@ -5,8 +5,8 @@ which is still on its way waits for that one's answer, and takes what it became 
 """
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from sharefs.mount import ports
@@ -41,7 +41,10 @@ class Publishing:
         """Whether the draft is now to be sent; then it is PUBLISHING. With the overlay's lock
         held."""
         mine = self._overlay.draft(draft.ino) is draft and draft.state is State.OPEN
-        if not mine or self._is_written(draft.ino) or draft.temporary:
+        if not mine or draft.temporary or self._is_written(draft.ino):
+            return False
+        if self._overlay.is_edited(draft.ino):
+            # Whoever edits the entry sends it afterwards.
             return False
         if draft.predecessor is not None:
             draft.state = State.WAITING
@@ -55,6 +58,16 @@ class Publishing:
             ready = self.ready(draft)
         if ready:
             self.send(draft)
+
+    @contextmanager
+    def editing(self, *inos: int) -> Iterator[None]:
+        """Make another edit of these entries, whose drafts wait meanwhile."""
+        with self._overlay.editing(*inos):
+            yield
+        for ino in inos:
+            draft = self._overlay.draft(ino)
+            if draft is not None:
+                self.publish_if_ready(draft)
 
     def send(self, draft: DraftFile) -> None:
         """Publish a PUBLISHING draft; without any lock."""
