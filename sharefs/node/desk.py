@@ -64,7 +64,9 @@ class Desk:
             root = replica.shelf.winner(ROOT)
             assert root is not None, "a space has a row for its root"
             writable = replica.may(Right.CONTRIBUTE)
-            folders.append(SpaceFolder(root.ino, row.number, row.name, writable, root.mtime_ns))
+            began = min(member.since for member in replica.roster.members.values())
+            mtime_ns = max(root.mtime_ns, began * 1_000_000)
+            folders.append(SpaceFolder(root.ino, row.number, row.name, writable, mtime_ns))
         self._folders = folders
 
     def entry(self, ino: int) -> Shown | None:
