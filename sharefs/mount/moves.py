@@ -138,9 +138,9 @@ class Moves:
     def _move_draft(self, draft: DraftFile, target: Found | None, to: int, to_name: str) -> bool:
         # Nobody may publish, or touch, what is replaced from here on.
         with self._files.publishing.editing(*_inos(target)):
-            if target is not None and not self._files.orphan(target.ino):
-                return False
             left, taken = draft.replaces, self._take_over(target, to, to_name)
+            if target is not None:
+                self._files.orphan(target.ino)
             with self._overlay.lock:
                 if draft.busy or draft.orphaned:
                     return False
@@ -152,6 +152,10 @@ class Moves:
                 if taken is not None:
                     draft.seen, draft.base = taken.entry, taken.base
                     self._overlay.replace(draft, taken.entry)
+                elif is_temporary(to_name):
+                    # It is private now: the item is again what everybody else sees.
+                    draft.seen = draft.base = None
+                    self._overlay.replace(draft, None)
             if left is not None and taken is not None:
                 self._changes.remove(left.ino)
         self._files.publishing.note(draft)
@@ -277,10 +281,8 @@ class Moves:
             self._files.edited(present)
             if parked is not None:
                 self._keep_copy(parked)
-            if isinstance(target, Shown):
+            if target is not None:
                 self._files.orphan(target.ino)
-        if isinstance(target, DraftFile):
-            self._remove(target)
         return True
 
     def _keep_copy(self, parked: Parked) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 import stat
 import threading
 from dataclasses import replace
@@ -25,7 +26,7 @@ def write(core: Core, folder: int, name: str, data: bytes) -> None:
 
 
 def read(core: Core, folder: int, name: str) -> bytes:
-    handle = core.open(core.find(folder, name).ino, os.O_RDONLY)
+    handle = core.open_at(folder, name, os.O_RDONLY)
     try:
         return core.read(handle, 0, 1 << 20)
     finally:
@@ -417,6 +418,58 @@ def test_what_grew_from_a_draft_that_failed_is_published(core: Core, house: Fake
     core.release(handle)
     house.settle()
     assert house.published == [("a", b"first+second")]
+    assert list(house.drafts_folder.iterdir()) == []
+
+
+def act(core: Core, top: int, names_lock: threading.Lock, draw: random.Random) -> None:
+    """One thing that a program does to one of a few names."""
+    few = ["a", "b", "a~", ".goutputstream-1"]
+    name, other = draw.choice(few), draw.choice(few)
+    match draw.choice(["write", "write", "read", "touch", "rename", "unlink"]):
+        case "write":
+            # The kernel, too, lets one program at a time change the names in a folder.
+            with names_lock:
+                handle = core.create(top, name, 0o644, os.O_RDWR | draw.choice([0, os.O_TRUNC]))
+            core.write(handle, draw.randrange(3), b"bytes")
+            core.release(handle)
+        case "read":
+            read(core, top, name)
+        case "touch":
+            core.utimens(core.find(top, name).ino, (1_000, 0))
+        case "rename":
+            with names_lock:
+                core.rename(top, name, top, other)
+        case "unlink":
+            with names_lock:
+                core.unlink(top, name)
+
+
+def test_many_programs_on_few_names_leave_nothing_behind(house: FakeHouse) -> None:
+    core, top, names_lock = Core(house, house, house, Timers()), house.top(), threading.Lock()
+    unforeseen: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(150):
+            try:
+                act(core, top, names_lock, draw)
+            except errors.NoSuchEntry:
+                continue
+            except BaseException as error:
+                unforeseen.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    house.settle()
+    core.close()
+    assert unforeseen == []
+    for name in sorted(names(core, top)):
+        core.unlink(top, name)
+    house.settle()
+    assert house.children(top) == []
     assert list(house.drafts_folder.iterdir()) == []
 
 
