@@ -39,6 +39,11 @@ class Handle:
     """Its name was removed here before it wrote: what it writes is nobody's."""
     direct: bool = False
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all its bytes are here to be read and written."""
+        return self.draft is not None and self.draft.state is State.OPEN
+
 
 class Files:
     """Open files, and the way of their drafts into the view. Thread-safe."""

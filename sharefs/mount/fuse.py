@@ -1,10 +1,8 @@
-"""How do libfuse's callbacks reach the core?
+"""What does each of libfuse's callbacks do?
 
-mfusepy tells how libfuse's structures look in memory, and finds the library. Its callbacks are not
-used: they lose what `rename` and `readdir` are told, build a dictionary for every stat, and let
-libfuse start its own threads, for which Python makes and forgets a thread state (and all that is
-kept per thread, as a database connection) at every single request. Here the threads are Python's.
-Each of them runs libfuse's loop, and there is always one more than are waiting for something.
+mfusepy tells how libfuse's structures look in memory, and finds the library. Its own callbacks are
+not used: they lose what `rename` and `readdir` are told, and build a dictionary for every stat. So
+are its threads not (`session`).
 
 The kernel keeps names and attributes for a second. It forgets pages when it sees another time or
 size, and when a file is opened whose version is not the one its pages are of (`pages`).
@@ -15,36 +13,22 @@ Import this module through `kernel`, which chooses the library first.
 import ctypes
 import errno
 import itertools
-import logging
 import os
-import signal
 import threading
-from collections.abc import Callable
-from ctypes import POINTER, Structure, c_char_p, c_int, c_size_t, c_void_p
-from pathlib import Path
 from typing import Any
 
 import mfusepy
 
-from sharefs.errors import MountNotPossible
 from sharefs.mount.attributes import ROOT_INO, Attributes
 from sharefs.mount.core import Core
-from sharefs.mount.errnos import Refusal, errno_of
+from sharefs.mount.errnos import Refusal
 from sharefs.mount.files import Handle
 from sharefs.mount.names import split_path
 
-_log = logging.getLogger(__name__)
-
 TIMEOUT_SECONDS = 1.0
 """How long the kernel believes names and attributes."""
-THREADS_MIN = 4
-THREADS_MAX = 128
-"""So many reads of bytes that are not here can wait at once."""
 BACKGROUND_REQUESTS_MAX = 64
 WRITE_SIZE_BYTES_MAX = 1024 * 1024
-READY_SECONDS_MAX = 10.0
-STOP_SECONDS_MAX = 2.0
-WAKE_SECONDS = 0.02
 
 _FILL_PLUS = 1 << 1
 _CAN_SPLICE_READ = 1 << 9
@@ -52,46 +36,6 @@ _READDIRPLUS_AUTO = 1 << 14
 _RENAME_NOREPLACE = 1
 _BLOCK_SIZE_BYTES = 4096
 _Buffer = ctypes.c_char * WRITE_SIZE_BYTES_MAX
-
-
-class _Arguments(Structure):
-    _fields_ = [  # type: ignore[mutable-override]
-        ("argc", c_int),
-        ("argv", POINTER(c_char_p)),
-        ("allocated", c_int),
-    ]
-
-
-_library = mfusepy._libfuse
-_library.fuse_new.restype = c_void_p
-_library.fuse_new.argtypes = [POINTER(_Arguments), c_void_p, c_size_t, c_void_p]
-_library.fuse_mount.argtypes = [c_void_p, c_char_p]
-_library.fuse_unmount.argtypes = [c_void_p]
-_library.fuse_unmount.restype = None
-_library.fuse_destroy.argtypes = [c_void_p]
-_library.fuse_destroy.restype = None
-_library.fuse_get_session.argtypes = [c_void_p]
-_library.fuse_get_session.restype = c_void_p
-_library.fuse_session_loop.argtypes = [c_void_p]
-_library.fuse_session_exit.argtypes = [c_void_p]
-_library.fuse_session_exit.restype = None
-_library.fuse_invalidate_path.argtypes = [c_void_p, c_char_p]
-
-_WAKE_SIGNAL = signal.SIGRTMAX - 3
-
-
-def _prepare_wake_signal() -> None:
-    """Let the signal interrupt a thread's system call, and do nothing else.
-
-    The handler is a function of the C library, so that no Python code has to run for it, and the
-    signals of the main program stay its own. A thread that was not waiting takes no harm: Python
-    repeats what was interrupted.
-    """
-    library = ctypes.CDLL(None)
-    library.signal.argtypes = [c_int, c_void_p]
-    library.signal.restype = c_void_p
-    library.signal(_WAKE_SIGNAL, ctypes.cast(library.abs, c_void_p))
-    library.siginterrupt(_WAKE_SIGNAL, 1)
 
 
 class Callbacks:
@@ -136,6 +80,12 @@ class Callbacks:
             (buffer.st_ctimespec, attributes.ctime_ns),
         ):
             timespec.tv_sec, timespec.tv_nsec = divmod(nanoseconds, 1_000_000_000)
+
+    def may_wait(self, name: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether a request may take longer than the work it is: for the loop, or the network."""
+        if name in {"read", "write"}:
+            return not self._handles[arguments[-1].contents.fh].is_local
+        return name in _WAIT
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -316,159 +266,6 @@ def _give(data: bytes, buffer: Any, size: int) -> int:
     return len(data)
 
 
-_NEVER_WAIT = frozenset(
-    {
-        "init",
-        "getattr",
-        "access",
-        "readlink",
-        "opendir",
-        "readdir",
-        "releasedir",
-        "statfs",
-        "getxattr",
-        "listxattr",
-        "link",
-        "chown",
-        "release",
-    }
+_WAIT = frozenset(
+    {"truncate", "unlink", "rmdir", "mkdir", "symlink", "rename", "chmod", "utimens"},
 )
-
-
-class Session:
-    """A mount, and the threads that serve it. Invariant: at least one thread is not waiting."""
-
-    def __init__(self, core: Core, mount_point: Path) -> None:
-        """Raises MountNotPossible; when it returns, the kernel knows the mount."""
-        self.mount_point = mount_point
-        self.ended = threading.Event()
-        """Set when nobody serves the mount any more, whoever unmounted it."""
-        self._threads: list[threading.Thread] = []
-        self._serving = 0
-        self._waiting = 0
-        self._lock = threading.Lock()
-        self._callbacks = Callbacks(core)
-        self._operations = self._bind(self._callbacks)
-        words = (c_char_p * 3)(b"sharefs", b"-o", b"fsname=sharefs,subtype=sharefs")
-        arguments = _Arguments(len(words), words, 0)
-        operations = ctypes.byref(self._operations)
-        size = ctypes.sizeof(self._operations)
-        self._fuse = _library.fuse_new(ctypes.byref(arguments), operations, size, None)
-        if not self._fuse:
-            raise MountNotPossible(
-                "libfuse does not accept our settings; its version may be too old."
-            )
-        if _library.fuse_mount(self._fuse, os.fsencode(mount_point)) != 0:
-            _library.fuse_destroy(self._fuse)
-            raise MountNotPossible(
-                f"The system does not let us mount on {mount_point}; the reason is printed above."
-            )
-        self._session = _library.fuse_get_session(self._fuse)
-        _prepare_wake_signal()
-        for _ in range(THREADS_MIN):
-            self._add_thread()
-        if not self._callbacks.ready.wait(READY_SECONDS_MAX):
-            self.stop()
-            raise MountNotPossible("The kernel does not answer on the new mount.")
-
-    def _bind(self, callbacks: Callbacks) -> Any:
-        operations = mfusepy.fuse_operations()
-        for name, prototype, *_ in mfusepy.fuse_operations._fields_:
-            callback = getattr(callbacks, name, None)
-            if callback is not None:
-                wrap = _answering if name in _NEVER_WAIT else self._counting
-                setattr(operations, name, prototype(wrap(callback)))
-        return operations
-
-    # --- threads ----------------------------------------------------------------------------------
-
-    def _counting(self, callback: Callable[..., int | None]) -> Callable[..., int]:
-        """Answer a request that may wait, with another thread at hand for the next one."""
-
-        def call(*arguments: Any) -> int:
-            with self._lock:
-                self._waiting += 1
-                short = self._waiting >= self._serving
-            if short:
-                self._add_thread()
-            try:
-                return callback(*arguments) or 0
-            except BaseException as error:
-                return -errno_of(error)
-            finally:
-                with self._lock:
-                    self._waiting -= 1
-
-        return call
-
-    def _add_thread(self) -> None:
-        with self._lock:
-            if self._serving >= THREADS_MAX:
-                return
-            self._serving += 1
-            thread = threading.Thread(
-                target=self._serve, name=f"mount {len(self._threads)}", daemon=True
-            )
-            self._threads.append(thread)
-        thread.start()
-
-    def _serve(self) -> None:
-        try:
-            _library.fuse_session_loop(self._session)
-        finally:
-            with self._lock:
-                self._serving -= 1
-                last = self._serving == 0
-            if last:
-                self.ended.set()
-
-    # --- the end ----------------------------------------------------------------------------------
-
-    def stop(self) -> None:
-        """Unmount, even if programs have files open, and wait for the threads."""
-        stopped = self._end_threads()
-        # Closes the device, which ends the requests that still wait, and unmounts lazily.
-        _library.fuse_unmount(self._fuse)
-        if not stopped and not self.ended.wait(STOP_SECONDS_MAX):
-            _log.warning("the mount is gone, but reads of programs still wait for bytes")
-            return
-        for thread in self._threads:
-            thread.join()
-        _library.fuse_destroy(self._fuse)
-
-    def _end_threads(self) -> bool:
-        """Threads that wait for the kernel are woken by a signal, since nothing else does it.
-
-        A request to our own mount would, but libfuse drops it unanswered; were we killed just then,
-        we would wait for ourselves for ever.
-        """
-        for _ in range(int(STOP_SECONDS_MAX / WAKE_SECONDS)):
-            # A thread that ends takes the flag back, so it is set again every time.
-            _library.fuse_session_exit(self._session)
-            for thread in self._threads:
-                if thread.ident is not None and thread.is_alive():
-                    signal.pthread_kill(thread.ident, _WAKE_SIGNAL)
-            if self.ended.wait(WAKE_SECONDS):
-                return True
-        return False
-
-    def forget(self, path: str) -> None:
-        """Tell the kernel that attributes and bytes of a path, as `/Family/a.txt`, may have
-        changed.
-
-        Not from a thread that serves the mount: the kernel waits for pages that are being read.
-        """
-        if not self.ended.is_set():
-            _library.fuse_invalidate_path(self._fuse, path.encode())
-
-
-def _answering(callback: Callable[..., int | None]) -> Callable[..., int]:
-    """Answer a request that never waits."""
-
-    def call(*arguments: Any) -> int:
-        try:
-            return callback(*arguments) or 0
-        except BaseException as error:
-            return -errno_of(error)
-
-    return call

@@ -17,7 +17,7 @@ from sharefs.errors import MountNotPossible
 from sharefs.mount.core import Core
 
 if TYPE_CHECKING:
-    from sharefs.mount.fuse import Session
+    from sharefs.mount.session import Session
 
 DEVICE = Path("/dev/fuse")
 LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
@@ -108,8 +108,8 @@ def mount(core: Core, mount_point: Path) -> Mounted:
     """
     check_system()
     os.environ["FUSE_LIBRARY_PATH"] = _library()
-    fuse = importlib.import_module("sharefs.mount.fuse")
-    return Mounted(core, fuse.Session(core, mount_point))
+    session = importlib.import_module("sharefs.mount.session")
+    return Mounted(core, session.Session(core, mount_point))
 
 
 def _library() -> str:

@@ -439,7 +439,7 @@ def act(core: Core, top: int, names_lock: threading.Lock, draw: random.Random) -
         case "rename":
             with names_lock:
                 core.rename(top, name, top, other)
-        case "unlink":
+        case _:
             with names_lock:
                 core.unlink(top, name)
 
