@@ -16,13 +16,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
-from sharefs.errors import DiskFull, NodeNotRunning, SharefsError
+from sharefs.errors import DiskFull, NodeFailed, NodeNotRunning, SharefsError
 
 log = logging.getLogger("sharefs.node")
 
 BATCH_COMMANDS_MAX = 512
 CALL_SECONDS_MAX = 60.0
 WAIT_SECONDS_MAX = 1.0
+
+_GOING_DOWN = "The node is going down."
 
 Result = TypeVar("Result")
 
@@ -33,6 +35,9 @@ class _Call:
 
     run: Callable[[], object]
     done: Callable[[Any, SharefsError | None], None] | None
+
+
+_Outcome = tuple[_Call, object, SharefsError | None]
 
 
 class Batch(Protocol):
@@ -50,6 +55,10 @@ class Batch(Protocol):
 
     def after_rollback(self) -> None: ...
 
+    def ended(self) -> None:
+        """Nothing will run any more: tell those who wait for something else than a call."""
+        ...
+
     def wake(self) -> None: ...
 
 
@@ -62,6 +71,9 @@ class Loop:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopping = threading.Event()
+        self._posting = threading.Lock()
+        self._ended = False
+        """Nothing is posted any more; with `_posting` held."""
         self._thread = threading.Thread(target=self._run, name="sharefs-loop", daemon=True)
         self.failure: BaseException | None = None
 
@@ -88,15 +100,23 @@ class Loop:
         """Have it run in the next batch; from any thread.
 
         `done` is told, after the batch, what it returned, or the SharefsError that it raised;
-        without `done`, what it does in memory must stand even if the batch is rolled back.
+        without `done`, what it does in memory must stand even if the batch is rolled back. When
+        the loop has ended, `done` is told so at once.
         """
-        self._calls.append(_Call(run, done))
-        self._batch.wake()
+        with self._posting:
+            ended = self._ended
+            if not ended:
+                self._calls.append(_Call(run, done))
+        if not ended:
+            self._batch.wake()
+        elif done is not None:
+            done(None, NodeNotRunning(_GOING_DOWN))
 
     def call(self, run: Callable[[], Result]) -> Result:
         """Run it in the loop, and wait until what it did is committed; from any other thread.
 
-        Raises what it raised, DiskFull if the batch could not be committed, NodeNotRunning.
+        Raises what it raised, DiskFull if the batch could not be committed, NodeNotRunning, and
+        NodeFailed if the loop is too busy.
         """
         assert threading.current_thread() is not self._thread, "the loop would wait for itself"
         future: Future[Result] = Future()
@@ -108,9 +128,10 @@ class Loop:
                 future.set_result(cast(Result, result))
 
         self.post(run, done)
-        if self._stopping.is_set() and not self._thread.is_alive():
-            self._abandon()
-        return future.result(CALL_SECONDS_MAX)
+        try:
+            return future.result(CALL_SECONDS_MAX)
+        except TimeoutError as error:
+            raise NodeFailed("The node does not answer in time: its log may tell why.") from error
 
     def at(self, when: float, run: Callable[[], None]) -> None:
         """Run it at a monotonic time; from the loop only."""
@@ -126,13 +147,18 @@ class Loop:
             self._stopping.set()
         finally:
             self._abandon()
+            self._batch.ended()
 
     def _abandon(self) -> None:
-        error = NodeNotRunning("The node is going down.")
+        with self._posting:
+            self._ended = True
         while self._calls:
             call = self._calls.popleft()
-            if call.done is not None:
-                call.done(None, error)
+            try:
+                if call.done is not None:
+                    call.done(None, NodeNotRunning(_GOING_DOWN))
+            except Exception:
+                log.exception("somebody could not be told that the node goes down")
 
     def _step(self) -> None:
         timeout = 0.0 if self._calls else WAIT_SECONDS_MAX
@@ -148,7 +174,20 @@ class Loop:
             self._do(work)
 
     def _do(self, work: list[_Call]) -> None:
-        outcomes: list[tuple[_Call, object, SharefsError | None]] = []
+        told = 0
+        try:
+            for call, result, failure in self._run_batch(work):
+                told += 1
+                if call.done is not None:
+                    call.done(result, failure)
+        except BaseException:
+            # The loop ends by this, and then tells those who still wait.
+            self._calls.extendleft(reversed(work[told:]))
+            raise
+
+    def _run_batch(self, work: list[_Call]) -> list[_Outcome]:
+        """What to tell whom. What could not be tried any more is taken out of `work`."""
+        outcomes: list[_Outcome] = []
         try:
             with self._batch.transaction():
                 for call in work:
@@ -157,13 +196,12 @@ class Loop:
         except DiskFull as error:
             log.warning("nothing of a batch was kept: %s", error)
             self._batch.after_rollback()
-            self._calls.extendleft(reversed(work[len(outcomes) + 1 :]))
-            outcomes = [(call, None, error) for call in work[: len(outcomes) + 1]]
-        else:
-            self._batch.after_commit()
-        for call, result, failure in outcomes:
-            if call.done is not None:
-                call.done(result, failure)
+            tried = len(outcomes) + 1
+            self._calls.extendleft(reversed(work[tried:]))
+            del work[tried:]
+            return [(call, None, error) for call in work]
+        self._batch.after_commit()
+        return outcomes
 
 
 def _attempt(call: _Call) -> tuple[object, SharefsError | None]:

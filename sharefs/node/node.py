@@ -263,6 +263,10 @@ class Node:
         self.desk.refresh_spaces()
         self._send_all()
 
+    def ended(self) -> None:
+        """The loop's last act."""
+        self.carriage.abandon()
+
     def wake(self) -> None:
         """From any thread: there is something to do."""
         self.state.mesh.wake()

@@ -4,9 +4,12 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
+from sharefs.errors import LocalProtocolError
 from sharefs.mesh.events import Channel
 from sharefs.mesh.sockets import Mesh
 from sharefs.node.loop import Loop
@@ -96,11 +99,27 @@ class State:
         """An item of ours."""
         return item_id(self.me, secrets.token_bytes(8))
 
+    def in_pool(self, work: Callable[[], None]) -> None:
+        """Have the pool do it. What it raises is a bug of ours, and stops the node: somebody would
+        wait for its outcome for ever."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                self.loop.post(partial(_fail, error))
+
+        self.pool.submit(guarded)
+
     def notice(self, sentence: str) -> None:
         """Tell the person, in `status`; the same sentence once."""
         log.warning("%s", sentence)
         if sentence not in self.notices:
             self.notices.append(sentence)
+
+
+def _fail(error: Exception) -> None:
+    raise LocalProtocolError("some work failed in a way that nobody foresaw") from error
 
 
 def now_ms() -> int:
