@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from sharefs.errors import (
     LastCopy,
     LocalDamage,
+    NodeNotRunning,
     RemoteProtocolError,
     SharefsError,
     UserError,
@@ -116,6 +117,12 @@ class Carriage:
         if self._waiting.pop(waiter, None) is not None:
             self._run(events.Unwanted(waiter))
 
+    def abandon(self) -> None:
+        """Nothing will come any more: tell all who wait."""
+        while self._waiting:
+            waiter, done = self._waiting.popitem()
+            done(waiter, NodeNotRunning("The node is going down."))
+
     def snapshot(self) -> list[Progress]:
         """What is on its way."""
         return list(self._machine.snapshot(time.monotonic()))
@@ -199,10 +206,10 @@ class Carriage:
         self._state.loop.at(time.monotonic() + SYNC_INTERVAL_SECONDS, self._sync_round)
 
     def _sync(self) -> None:
-        self._unsynced = 0
         contents = [] if self._sync_running else self._state.contents.unsaved()
         if not contents:
             return
+        self._unsynced = 0
         self._sync_running = True
 
         def work() -> None:
@@ -215,6 +222,9 @@ class Carriage:
         self._sync_running = False
         for content, bitmap in synced:
             self._state.contents.save_bits(content, bitmap)
+        # A slow disk: as much as makes a batch came while the last one was synced.
+        if self._unsynced >= SYNC_SIZE_BYTES:
+            self._sync()
 
     def sync_now(self) -> None:
         """Before the node goes down: what was fetched is not fetched again."""
