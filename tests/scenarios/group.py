@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
+from sharefs.cli import main
 from sharefs.errors import UserError
 from sharefs.node.reports import MemberReport, SpaceReport, StatusReport, TransferReport
 from sharefs.store.home import Home
@@ -98,6 +101,8 @@ class Node:
         self.mount = self.base / "mount"
         self.folder = self.base / "home"
         self.home = Home.at(self.folder)
+        self.terminal = self.base / "terminal"
+        """What it says when it is begun without a command."""
         self.pid = 0
         self._process: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -125,49 +130,80 @@ class Node:
         return sentence_of(run(self.command(*arguments), environment=environment))
 
     def init(self) -> None:
-        self.ask("init", "--name", self.name)
+        """As the command does, in this process."""
+        with pytest.raises(SystemExit) as ended:
+            main(["--home", str(self.folder), "init", "--name", self.name])
+        assert ended.value.code == 0
 
-    def up(self, *options: str | Path) -> None:
-        """Start it as a person does. It listens where it did before."""
-        listen = [] if self._listened else ["--listen", "127.0.0.1:0"]
+    def up(self) -> None:
+        """Start it as a person does."""
         try:
-            self.ask("up", *listen, "--mount", self.mount, "--no-discovery", *options)
+            self.ask("up", *self.options())
         finally:
-            self._listened = True
-            self.adopt(self._written_pid())
+            self._adopt_written()
 
-    def _written_pid(self) -> int:
+    def options(self) -> list[str | Path]:
+        """Those of `up`: it listens anywhere the first time, and then where it did before."""
+        listen: list[str | Path] = [] if self._listened else ["--listen", "127.0.0.1:0"]
+        self._listened = True
+        return [*listen, "--mount", self.mount, "--no-discovery"]
+
+    def begin(self) -> None:
+        """Start it without a command to wait for it."""
+        with self.terminal.open("ab") as terminal:
+            self._child = subprocess.Popen(
+                self.command("up", "--foreground", *self.options()),
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=terminal,
+            )
+        self._watch(self._child.pid)
+
+    def await_up(self) -> None:
+        """Return when what `begin` has begun serves."""
+        process = self._child
+        assert process is not None, "it was begun"
+        until(lambda: process.poll() is not None or answers(self), END_S_MAX, "it serves")
+        assert process.returncode is None, f"exit {process.returncode}: {self.log_tail()}"
+
+    def _adopt_written(self) -> None:
+        """The process that the home names is its own from now on, to be ended with it."""
         with suppress(OSError, ValueError):
-            return int(self.home.lock_file.read_text().split()[0])
-        return 0
+            pid = int(self.home.lock_file.read_text().split()[0])
+            # The number may be another's by now.
+            if str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                self._watch(pid)
 
-    def adopt(self, pid: int) -> None:
-        """From now on this is its process, to be ended with it."""
+    def _watch(self, pid: int) -> None:
         self._let_go()
-        with suppress(ProcessLookupError, OSError):
-            if pid and b"sharefs" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                self._process = os.pidfd_open(pid)
-                self.pid = pid
+        self._process = os.pidfd_open(pid)
+        self.pid = pid
 
     def adopt_child(self, process: "subprocess.Popen[bytes]") -> None:
         """The same of a process that the test has started; returns when it serves."""
         self._child = process
-        self.adopt(process.pid)
-        until(lambda: process.poll() is not None or answers(self), END_S_MAX, "it serves")
-        assert process.returncode is None, f"exit {process.returncode}: {self.log_tail()}"
+        self._watch(process.pid)
+        self.await_up()
 
     def down(self) -> None:
         """Stop it as a person does."""
         self.ask("down")
         assert self.ended(0), "`down` returns when the process has ended"
-        self._let_go()
+        self._reap()
+
+    def stop(self) -> None:
+        """Stop it as the system does."""
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """As a crash ends it."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "it runs"
-        signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        signal.pidfd_send_signal(self._process, number)
         assert self.ended(END_S_MAX)
-        self._let_go()
+        self._reap()
 
     def ended(self, seconds: float) -> bool:
         """Whether its process ends within so many seconds."""
@@ -176,6 +212,12 @@ class Node:
         poll = select.poll()
         poll.register(self._process, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
+
+    def _reap(self) -> None:
+        self._let_go()
+        if self._child is not None:
+            self._child.wait(END_S_MAX)
+            self._child = None
 
     def _let_go(self) -> None:
         if self._process is not None:
@@ -232,10 +274,11 @@ class Node:
     # --- the end --------------------------------------------------------------------------------
 
     def log_tail(self) -> str:
-        with suppress(OSError):
-            lines = self.home.log_file.read_text(errors="replace").splitlines()
-            return "\n".join(lines[-LOG_TAIL_LINES:])
-        return ""
+        lines = []
+        for file in (self.terminal, self.home.log_file):
+            with suppress(OSError):
+                lines += file.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join(lines)
 
     def mishaps(self) -> list[str]:
         """What its log holds that no log should."""
@@ -255,16 +298,15 @@ class Node:
 
     def close(self) -> None:
         """End its process and its mount, whatever state they are in."""
-        self.adopt(self.pid if self._process is not None else self._written_pid())
+        if self._process is None:
+            self._adopt_written()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._process, signal.SIGTERM)
             if not self.ended(END_S_MAX):
                 self.kill_if_it_runs()
                 self.ended(END_S_MAX)
-        self._let_go()
-        if self._child is not None:
-            self._child.wait(END_S_MAX)
+        self._reap()
         unmount(self.mount)
 
 
@@ -312,8 +354,7 @@ class Group:
     def up(self, *names: str) -> list[Node]:
         """New nodes that are up, and in no space."""
         nodes = [self.node(name) for name in names]
-        for node in nodes:
-            node.up()
+        start(*nodes)
         return nodes
 
     def family(self, *names: str) -> list[Node]:
@@ -354,6 +395,20 @@ class Group:
         while self._closing:
             self._closing.pop()()
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+def start(*nodes: Node) -> None:
+    """Start nodes at once."""
+    for node in nodes:
+        node.begin()
+    for node in nodes:
+        node.await_up()
+
+
+def stop(*nodes: Node) -> None:
+    """Stop nodes, one after the other."""
+    for node in nodes:
+        node.stop()
 
 
 def admit(founder: Node, other: Node, role: str = "contributor", space: str = "Family") -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sharefs.spaces.ticket import PREFIX, read_ticket
-from tests.scenarios.group import Group, Node, answers, run, sentence_of, shell, until
+from tests.scenarios.group import Group, Node, answers, run, sentence_of, shell, start, stop, until
 from tests.scenarios.private_system import in_private_system, needs_private_system
 
 # --- tickets --------------------------------------------------------------------------------------
@@ -63,11 +63,11 @@ def test_a_ticket_whose_maker_is_away_says_so_and_stays_good(
     anna.ask("invite", "Family", "--output", file)
     assert file.stat().st_mode & 0o777 == 0o600
     assert anna.refused("invite", "Family", "--output", file).startswith("1 ")
-    anna.down()
+    stop(anna)
     sentence = bob.refused("join", str(file))
     assert sentence.startswith("5 ")
     assert "Anna" in sentence
-    anna.up()
+    start(anna)
     assert "Family" in bob.ask("join", str(file))
     until(lambda: bob.at("Family", "kept.txt").exists(), 10)
 
@@ -194,7 +194,7 @@ def test_a_mount_point_that_can_not_be_used_is_named(group: Group) -> None:
     (full / "mine.txt").write_text("mine")
     file = group.base / "file"
     file.write_text("a file")
-    bob.up()
+    start(bob)
     for point in (group.base / "missing" / "deeper", full, file, bob.mount):
         sentence = anna.refused("up", "--mount", point, "--no-discovery")
         assert sentence.startswith("1 ")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.scenarios.group import Group, Node, admit, answers, run, until
+from tests.scenarios.group import Group, Node, admit, answers, run, stop, until
 from tests.scenarios.real_files import MIB, sha256, write_random
 
 SIZE_BYTES = 24 * MIB
@@ -72,7 +72,7 @@ def test_a_lying_peer_is_dropped_and_the_bytes_come_from_elsewhere(group: Group)
     ghost = bob.at("Family", "film.mkv")
     until(lambda: ghost.exists() and ghost.stat().st_size == SIZE_BYTES, 10)
     bob.ask("fetch", ghost)
-    anna.down()
+    stop(anna)
     up_lying(anna)
     until(lambda: carol.sees_online("Anna", "Bob"), 20)
     theirs = carol.at("Family", "film.mkv")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.group import Group, Node, until
+from tests.scenarios.group import Group, Node, start, stop, until
 from tests.scenarios.real_files import MIB, describe, write_random
 
 ARRIVES_S = 10.0
@@ -109,14 +109,12 @@ def test_two_files_of_one_name_are_both_there_for_all(family: list[Node]) -> Non
     anna, bob, carol = family
     anna.shell("mkdir shared")
     all_see(family, "shared", Path.is_dir)
-    for node in (bob, carol):
-        node.down()
+    stop(bob, carol)
     anna.shell("echo by Anna > shared/report.odt")
-    anna.down()
-    bob.up()
+    stop(anna)
+    start(bob)
     bob.shell("echo by Bob > shared/report.odt")
-    for node in (anna, carol):
-        node.up()
+    start(anna, carol)
     all_see(family, "shared/report.odt", has_text("by Anna\n"))
     all_see(family, "shared/report (Bob).odt", has_text("by Bob\n"))
     for node in family:
@@ -130,14 +128,12 @@ def test_a_conflict_keeps_both_versions_for_all(family: list[Node]) -> None:
     anna, bob, carol = family
     anna.shell("echo first > both.txt")
     all_see(family, "both.txt", has_text("first\n"))
-    for node in (bob, carol):
-        node.down()
+    stop(bob, carol)
     anna.shell("echo of Anna >> both.txt")
-    anna.down()
-    bob.up()
+    stop(anna)
+    start(bob)
     bob.shell("echo of Bob >> both.txt")
-    for node in (anna, carol):
-        node.up()
+    start(anna, carol)
     all_see(family, "both.txt", has_text("first\nof Bob\n"))
 
     def loser(node: Node) -> str:
@@ -170,16 +166,14 @@ def test_everything_survives_a_restart_of_all(family: list[Node]) -> None:
 
 def test_work_done_while_the_others_were_away_arrives_when_they_meet(family: list[Node]) -> None:
     anna, bob, carol = family
-    for node in (anna, carol):
-        node.down()
+    stop(anna, carol)
     bob.shell(
         "mkdir alone; for n in $(seq 100); do echo $n > alone/$n; done; rm -r work; mv there here"
     )
-    bob.down()
-    carol.up()
+    stop(bob)
+    start(carol)
     carol.shell("mkdir -p also; echo carol > also/there.txt")
-    bob.up()
-    anna.up()
+    start(bob, anna)
     all_see(family, "alone", lambda path: len(os.listdir(path)) == 100)
     all_see(family, "alone/100", has_text("100\n"))
     all_see(family, "also/there.txt", has_text("carol\n"))

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.scenarios.group import Group, Node, answers, run, shell, until
+from tests.scenarios.group import Group, Node, answers, run, shell, start, until
 from tests.scenarios.private_system import mount_small_disk, needs_small_disk, unmount_small_disk
 from tests.scenarios.real_files import MIB, write_random
 
@@ -23,7 +23,7 @@ def family(lasting_group: Group) -> list[Node]:
     mount_small_disk(bob.folder, SMALL_SIZE_BYTES)
     lasting_group.at_end(lambda: unmount_small_disk(bob.folder))
     bob.init()
-    bob.up()
+    start(bob)
     (anna,) = lasting_group.up("Anna")
     anna.ask("create", "Family")
     bob.ask("join", anna.ask("invite", "Family").strip())

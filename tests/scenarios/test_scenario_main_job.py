@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.group import Group, Node, admit, run, shell, until
+from tests.scenarios.group import Group, Node, admit, run, shell, start, stop, until
 from tests.scenarios.real_files import MIB, describe, write_random, write_tree
 from tests.scenarios.traffic import traffic
 
@@ -89,7 +89,7 @@ def test_reading_parts_of_a_large_ghost_fetches_those_parts(bob: Node, source: P
 def test_a_node_killed_in_the_middle_of_a_fetch_goes_on_from_there(bob: Node, source: Path) -> None:
     theirs = bob.at("Family", "tree", "large.bin")
     done = _kill_in_the_middle(bob, theirs)
-    bob.up()
+    start(bob)
     until(lambda: bob.sees_online("Anna"), 15)
     kept = bob.local_bytes()
     assert kept >= done - BATCH_SIZE_BYTES - 16 * MIB
@@ -158,7 +158,7 @@ def test_what_nobody_online_holds_fails_within_seconds(
     write_random(anna.at("Family", "only-anna.bin"), 8 * MIB, 4)
     ghost = carol.at("Family", "only-anna.bin")
     until(lambda: ghost.exists() and ghost.stat().st_size == 8 * MIB, 10)
-    anna.down()
+    stop(anna)
     until(lambda: not carol.sees_online("Anna"), 15)
     began = time.monotonic()
     outcome = run(["cat", ghost], 60)
@@ -167,5 +167,5 @@ def test_what_nobody_online_holds_fails_within_seconds(
     assert time.monotonic() - began < 10
     small = next(p for p in source.iterdir() if p.is_file() and 0 < p.stat().st_size < MIB)
     carol.shell(f"cmp 'tree/{small.name}' '{small}'")
-    bob.down()
+    stop(bob)
     until(lambda: carol.xattr(ghost, "state") == "unavailable", 15)
