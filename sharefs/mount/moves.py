@@ -15,9 +15,11 @@ Every operation resolves its names anew after it had to wait, since the world ma
 import errno
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.attributes import Found

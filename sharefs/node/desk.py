@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from sharefs.errors import (
     CrossSpaceMove,
@@ -109,10 +110,7 @@ class Desk:
 
     def replica(self, number: int) -> Replica:
         """Raises NoSuchEntry for a space that is not here any more."""
-        for replica in list(self._state.replicas.values()):
-            if replica.number == number:
-                return replica
-        raise NoSuchEntry("The space is not here any more.")
+        return self._state.replica_numbered(number)
 
     # --- Changes --------------------------------------------------------------------------------
 
@@ -176,7 +174,7 @@ class Desk:
                 self._wait_for_room(draft, error)
             done(shown)
 
-        self._state.pool.submit(adopt)
+        self._state.in_pool(adopt)
 
     def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
         """The draft stays with the mount, where it can be read, written and removed meanwhile."""
@@ -192,7 +190,7 @@ class Desk:
 
     def _retry(self) -> None:
         self._retrying = False
-        self._state.pool.submit(lambda: self.retry())
+        self._state.in_pool(lambda: self.retry())
 
     # --- in the loop ----------------------------------------------------------------------------
 

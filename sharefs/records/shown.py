@@ -1,13 +1,12 @@
 """What does a folder show, and under which name?"""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ContentId, Coordinate, ItemId
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True, gc=False):
     """A row of the view: one head of one item, placed and named by `tree`, kept by `store`.
 
     A winner has `loser` False; a conflict's kept loser stands beside it as a row of its own.

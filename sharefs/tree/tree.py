@@ -20,8 +20,10 @@ other places dirty, one step deeper each time; so it ends.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry

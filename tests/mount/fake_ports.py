@@ -4,14 +4,15 @@ Honest where it matters to the mount: a version whose writer had not seen the it
 makes a conflict, published files are taken over by moving them, and the loop can be made to wait.
 """
 
+import dataclasses
 import os
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from blake3 import blake3
+from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.ports import Base, Draft, SpaceFolder
@@ -63,7 +64,7 @@ class FakeHouse:
 
     def set_writable(self, number: int, writable: bool) -> None:
         self._spaces = [
-            replace(space, writable=writable) if space.space == number else space
+            dataclasses.replace(space, writable=writable) if space.space == number else space
             for space in self._spaces
         ]
 
@@ -186,7 +187,7 @@ class FakeHouse:
         self._sequence += 1
         version = Coordinate(DEVICE, INCARNATION, self._sequence)
         newer = replace(row, version=version, stamp=row.stamp + 1)
-        return replace(newer, **fields)  # type: ignore[arg-type]
+        return replace(newer, **fields)
 
     # --- what others do --------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class FakeHouse:
             row = self._row(ino, there.space, self._new_item(), EntryType.FILE, there.item, name)
             content = self.keep(data)
             held = replace(row, size=len(data), local=len(data), content=content)
-            self._put(replace(held, **fields), folder)  # type: ignore[arg-type]
+            self._put(replace(held, **fields), folder)
             return self.rows[ino]
 
     def change(self, ino: int, data: bytes, **fields: object) -> Shown:

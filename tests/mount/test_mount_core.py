@@ -5,9 +5,9 @@ import os
 import random
 import stat
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.core import UTIME_NOW, UTIME_OMIT, XATTR_PREFIX, Core

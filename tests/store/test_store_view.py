@@ -3,10 +3,10 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, ContentId

@@ -1,11 +1,12 @@
 """Random histories of a space: devices that write what they like, seeing part of what there is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId, item_id

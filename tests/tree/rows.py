@@ -1,7 +1,8 @@
 """Rows of a view, made by hand."""
 
-from dataclasses import replace
 from itertools import count
+
+from msgspec.structs import replace
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, Coordinate, DeviceId, Incarnation, item_id
