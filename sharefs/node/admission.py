@@ -15,7 +15,6 @@ from sharefs.errors import (
     SharefsError,
     TicketNotValid,
 )
-from sharefs.mesh.events import Channel
 from sharefs.mesh.knock import knock
 from sharefs.node.peers import Peers
 from sharefs.node.replica import Replica
@@ -197,7 +196,7 @@ class Admission:
         else:
             operations = tuple(self._state.ledger.operations(replica.number))
             answer = Redeemed(replica.id, operations)
-        self._state.outbox.append((key, Channel.CONTROL, (encode_message(answer),)))
+        self._state.sending.say(key, answer)
 
     def _admit(self, replica: Replica, admit: Admit) -> str | None:
         """Let the bearer in, or say why not."""

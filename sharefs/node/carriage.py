@@ -1,45 +1,40 @@
-"""How do the effects of `transfer` come about, and how are other members served?
+"""How do the effects of `transfer` come about?
 
 Theory of operation. A chunk that arrives is verified and written by the pool, and the machine is
 told. What was written is synced to disk every SYNC_INTERVAL_SECONDS or SYNC_SIZE_BYTES, and only
 then are its bits saved, so that a crash costs that much to fetch again, and never leaves a bit
-without its bytes. Questions are answered from memory; chunks are read and verified by the pool.
+without its bytes. Somebody else may rely on a content that is all here when its bits are on disk.
 """
 
 import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from sharefs.errors import (
+    DiskFull,
     LastCopy,
-    LocalDamage,
     NodeNotRunning,
     RemoteProtocolError,
     SharefsError,
     UserError,
 )
-from sharefs.mesh.events import Channel
 from sharefs.node.peers import Peers
+from sharefs.node.serving import Serving
 from sharefs.node.state import State
-from sharefs.records.content import chunk_id, encode_manifest
+from sharefs.records.content import chunk_id
 from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.transfer import effects, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.snapshot import Progress
-from sharefs.wire.message import TransferMessage, encode_message
-from sharefs.wire.transfer import (
-    SMALL_CONTENT_SIZE_BYTES_MAX,
-    Ask,
-    Chunk,
-    Lack,
-    Offer,
-    WantChunks,
-)
+from sharefs.wire.message import TransferMessage
+from sharefs.wire.transfer import Ask, Chunk, Lack, Offer, WantChunks
 
 log = logging.getLogger("sharefs.node")
 
@@ -73,6 +68,13 @@ class Carriage:
         self._unsynced = 0
         self._sync_running = False
         self._freeing: dict[ContentId, _Freeing] = {}
+        self._saves = itertools.count()
+        self._not_durable: dict[ContentId, int] = {}
+        """Contents whose bits were saved, but maybe not for a power cut; by which save."""
+        self._effects: deque[effects.Effect] = deque()
+        self._doing: effects.Effect | None = None
+        self._running = False
+        self.serving = Serving(state, self._is_durable, self._freeing.__contains__)
 
     def start(self) -> None:
         """Begin the rounds of syncing."""
@@ -87,12 +89,12 @@ class Carriage:
     def want(
         self, waiter: int, row: Shown, start: int, end: int, priority: Priority, done: Done
     ) -> None:
-        """Have these bytes of an entry here; `done` is told in the loop."""
+        """Have these bytes of an entry here; `done` is told in the loop. Raises UserErrors."""
         assert row.content is not None, "only a content has bytes"
         local = self._state.contents.open(row.content, row.size)
-        self._waiting[waiter] = done
-        space = next(r.id for r in self._state.replicas.values() if r.number == row.space)
+        space = self._state.replica_numbered(row.space).id
         likely = tuple(dict.fromkeys((row.version.device, creator_of(row.item))))
+        self._waiting[waiter] = done
         self._run(
             events.Wanted(
                 waiter,
@@ -145,6 +147,7 @@ class Carriage:
 
     def peer_down(self, device: DeviceId) -> None:
         """It can not."""
+        self.serving.gone(device)
         self._run(events.PeerDown(device))
 
     def received(
@@ -153,9 +156,9 @@ class Carriage:
         """A member's device said something about bytes. Raises RemoteProtocolError."""
         match message:
             case Ask():
-                self._answer(device, message)
+                self.serving.answer(device, message)
             case WantChunks():
-                self._serve(device, message)
+                self.serving.wanted(device, message)
             case Chunk():
                 self._chunk_arrived(device, message, payload)
             case Offer():
@@ -188,7 +191,7 @@ class Carriage:
             event = store()
             self._state.loop.post(lambda: self._stored(event, len(data)))
 
-        self._state.pool.submit(work)
+        self._state.in_pool(work)
 
     def _stored(self, event: events.Event, size: int) -> None:
         if isinstance(event, events.ChunkStored):
@@ -202,8 +205,8 @@ class Carriage:
     # --- durable --------------------------------------------------------------------------------
 
     def _sync_round(self) -> None:
-        self._sync()
         self._state.loop.at(time.monotonic() + SYNC_INTERVAL_SECONDS, self._sync_round)
+        self._sync()
 
     def _sync(self) -> None:
         contents = [] if self._sync_running else self._state.contents.unsaved()
@@ -216,15 +219,36 @@ class Carriage:
             synced = self._state.contents.sync(contents)
             self._state.loop.post(lambda: self._save_bits(synced))
 
-        self._state.pool.submit(work)
+        self._state.in_pool(work)
 
     def _save_bits(self, synced: list[tuple[ContentId, bytes]]) -> None:
         self._sync_running = False
+        number = next(self._saves)
         for content, bitmap in synced:
             self._state.contents.save_bits(content, bitmap)
+            self._not_durable[content] = number
+        if synced:
+            self._make_durable([content for content, _ in synced], number)
         # A slow disk: as much as makes a batch came while the last one was synced.
         if self._unsynced >= SYNC_SIZE_BYTES:
             self._sync()
+
+    def _make_durable(self, contents: list[ContentId], number: int) -> None:
+        def durable() -> None:
+            for content in contents:
+                if self._not_durable.get(content) == number:
+                    del self._not_durable[content]
+
+        def sync() -> None:
+            with suppress(DiskFull):
+                self._state.store.make_durable()
+
+        self._state.store.after_durable(lambda: self._state.loop.post(durable))
+        self._state.loop.post(lambda: self._state.in_pool(sync))
+
+    def _is_durable(self, content: ContentId) -> bool:
+        """Whether even a power cut would leave the bits that say what is here of a content."""
+        return content not in self._not_durable and self._state.contents.is_saved(content)
 
     def sync_now(self) -> None:
         """Before the node goes down: what was fetched is not fetched again."""
@@ -233,8 +257,25 @@ class Carriage:
     # --- the machine ----------------------------------------------------------------------------
 
     def _run(self, event: events.Event) -> None:
-        for effect in self._machine.handle(event, time.monotonic()):
-            self._do(effect)
+        self._effects += self._machine.handle(event, time.monotonic())
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._effects:
+                self._doing = self._effects.popleft()
+                self._do(self._doing)
+        finally:
+            self._running = False
+        self._doing = None
+
+    def rolled_back(self) -> None:
+        """By a full disk. If that interrupted us, what is left is done in the next batch."""
+        interrupted, self._doing = self._doing, None
+        if isinstance(interrupted, effects.KeepManifest | effects.KeepSmall):
+            error = DiskFull("The disk is full: make room on it.")
+            failed = events.StoreFailed(interrupted.content, error)
+            self._state.loop.post(lambda: self._run(failed))
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
@@ -274,7 +315,7 @@ class Carriage:
             kept = events.ManifestKept(effect.content, local.bitmap if local else b"")
             self._state.loop.post(lambda: self._run(kept))
 
-        self._state.pool.submit(work)
+        self._state.in_pool(work)
 
     def _keep_small(self, effect: effects.KeepSmall) -> None:
         """Small contents are many: each is one write, and their bits are saved with the others'."""
@@ -300,59 +341,6 @@ class Carriage:
 
         self._state.loop.at(at, fire)
 
-    # --- serving --------------------------------------------------------------------------------
-
-    def _knows(self, space: SpaceId, content: ContentId) -> bool:
-        """Whether a content belongs to the space: no member learns of another space's."""
-        return bool(self._state.replicas[space].shelf.entries_of(content))
-
-    def _answer(self, device: DeviceId, ask: Ask) -> None:
-        nothing = Offer(ask.space, ask.content, False, b"", b"", b"")
-        local = self._state.contents.known(ask.content)
-        if local is None or local.manifest is None or not self._knows(ask.space, ask.content):
-            self._state.send(device, nothing)
-            return
-        bitmap = local.bitmap
-        if ask.content in self._freeing or not any(bitmap):
-            self._state.send(device, nothing)
-            return
-        complete = local.complete
-        manifest = encode_manifest(local.manifest) if ask.with_manifest else b""
-        data = b""
-        size = local.manifest.size
-        if complete and ask.with_data and size <= SMALL_CONTENT_SIZE_BYTES_MAX:
-            data = local.pread(0, size)
-        # An empty bitmap promises every byte, and for good: others may free theirs.
-        durable = complete and local.synced == bitmap
-        offer = Offer(ask.space, ask.content, True, b"" if durable else bitmap, manifest, data)
-        self._state.send(device, offer)
-
-    def _serve(self, device: DeviceId, want: WantChunks) -> None:
-        key = self._state.key_of(device)
-        local = self._state.contents.known(want.content)
-        if key is None or local is None or not self._knows(want.space, want.content):
-            self._state.send(device, Lack(want.space, want.content, want.indexes))
-            return
-
-        def work(index: int) -> None:
-            try:
-                data = local.read_chunk(index)
-            except LocalDamage as error:
-                message = str(error)
-                self._state.loop.post(lambda: self._state.notice(message))
-                data = None
-            self._state.loop.post(lambda: send(index, data))
-
-        def send(index: int, data: bytes | None) -> None:
-            if data is None:
-                self._state.send(device, Lack(want.space, want.content, (index,)))
-                return
-            header = encode_message(Chunk(want.space, want.content, index))
-            self._state.outbox.append((key, Channel.BULK, (header, data)))
-
-        for index in want.indexes:
-            self._state.pool.submit(work, index)
-
     # --- freeing --------------------------------------------------------------------------------
 
     def free(self, row: Shown) -> int:
@@ -376,7 +364,7 @@ class Carriage:
     def _begin_free(self, row: Shown, content: ContentId) -> bool:
         if content in self._freeing:
             return False
-        space = next(r for r in self._state.replicas.values() if r.number == row.space)
+        space = self._state.replica_numbered(row.space)
         asked = [d for d in self._peers.online() if d in space.roster.devices]
         self._freeing[content] = _Freeing(set(asked))
         for device in asked:
@@ -387,7 +375,7 @@ class Carriage:
 
     def _free_answered(self, device: DeviceId, offer: Offer) -> None:
         freeing = self._freeing.get(offer.content)
-        if freeing is None:
+        if freeing is None or device not in freeing.asked:
             return
         freeing.asked.discard(device)
         freeing.kept = freeing.kept or (offer.holds and not offer.bitmap)

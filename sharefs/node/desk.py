@@ -6,6 +6,7 @@ Implements `View` and `Changes` of `sharefs.mount.ports`.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ from sharefs.tree.operations import Bytes, Change
 log = logging.getLogger("sharefs.node")
 
 DISK_FULL_RETRY_SECONDS = 5.0
+ADOPTING_MAX = 2
 
 
 class Desk:
@@ -48,6 +50,9 @@ class Desk:
         self._folders: list[SpaceFolder] = []
         self._publishing = 0
         self._idle = threading.Condition()
+        """Guards the count of drafts that are being published, and those that wait for the pool."""
+        self._drafts: deque[tuple[Draft, Callable[[Shown | None], None]]] = deque()
+        self._adopting = 0
         self._retrying = False
         self.retry: Callable[[], None] = lambda: None
         """Called, in the pool, when the disk was full: publish again what could not be."""
@@ -150,22 +155,25 @@ class Desk:
             self._idle.wait_for(lambda: self._publishing == 0, seconds)
 
     def _publish_soon(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
-        def adopt() -> None:
-            try:
-                adopted = self._state.contents.adopt(draft.path)
-            except DiskFull as error:
-                self._wait_for_room(draft, error)
-                done(None)
+        """Drafts are many and small, or few and large: two threads of the pool take turns, as to
+        hand each draft to the pool would cost more than to cut it."""
+        with self._idle:
+            self._drafts.append((draft, done))
+            if self._adopting >= ADOPTING_MAX:
                 return
-            except (SharefsError, OSError):
-                log.exception("%s can not be published", draft.name)
-                done(None)
-                return
-            self._state.loop.post(
-                lambda: self._publish(draft, adopted),
-                lambda shown, error: finish(adopted, shown, error),
-            )
+            self._adopting += 1
+        self._state.in_pool(self._adopt_all)
 
+    def _adopt_all(self) -> None:
+        while True:
+            with self._idle:
+                if not self._drafts:
+                    self._adopting -= 1
+                    return
+                draft, done = self._drafts.popleft()
+            self._adopt(draft, done)
+
+    def _adopt(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
         def finish(adopted: Adopted, shown: Shown | None, error: SharefsError | None) -> None:
             if error is not None:
                 self._state.contents.give_back(adopted)
@@ -174,7 +182,19 @@ class Desk:
                 self._wait_for_room(draft, error)
             done(shown)
 
-        self._state.in_pool(adopt)
+        try:
+            adopted = self._state.contents.adopt(draft.path)
+        except DiskFull as error:
+            self._wait_for_room(draft, error)
+            done(None)
+        except (SharefsError, OSError):
+            log.exception("%s can not be published", draft.name)
+            done(None)
+        else:
+            self._state.loop.post(
+                lambda: self._publish(draft, adopted),
+                lambda shown, error: finish(adopted, shown, error),
+            )
 
     def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
         """The draft stays with the mount, where it can be read, written and removed meanwhile."""

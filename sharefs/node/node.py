@@ -15,11 +15,9 @@ from sharefs.errors import (
     NodeFailed,
     NoSuchSpace,
     RemoteProtocolError,
-    SharefsError,
 )
 from sharefs.mesh.discovery import Discovery, key_hash
-from sharefs.mesh.events import Arrived, Channel, Denied, LinkDown, LinkUp, MeshEvent
-from sharefs.mesh.frames import Part
+from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
@@ -31,6 +29,7 @@ from sharefs.node.loop import Loop
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
 from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
+from sharefs.node.sending import Sending
 from sharefs.node.state import State
 from sharefs.records.ids import DeviceId, PublicKey, SpaceId
 from sharefs.spaces.identity import Identity, decode_identity
@@ -55,8 +54,6 @@ log = logging.getLogger("sharefs.node")
 POOL_THREADS = 3
 DIAL_INTERVAL_SECONDS = 30.0
 SETTLE_SECONDS_MAX = 20.0
-RESEND_SECONDS = 0.005
-RESEND_SECONDS_MAX = 3.0
 DEFAULT_LISTEN = "0.0.0.0 0 0"
 
 
@@ -79,8 +76,6 @@ class Node:
         self.mount_point = options.mount or home.mount_default
         self._stopped = threading.Event()
         self._closing: list[Callable[[], None]] = []
-        self._refused: list[tuple[float, PublicKey, Channel, tuple[Part, ...]]] = []
-        self._resending = False
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -135,6 +130,7 @@ class Node:
             contents=ContentStore(self.home.contents_folder, store),
             drafts=Drafts(self.home.drafts_folder),
             mesh=mesh,
+            sending=Sending(mesh),
             loop=self.loop,
             pool=pool,
             address=address,
@@ -172,7 +168,7 @@ class Node:
             self.exchange.open_space(replica)
         self.carriage.start()
         if self.state.store.unclean:
-            self.state.pool.submit(self.state.contents.verify_suspects)
+            self.state.in_pool(self.state.contents.verify_suspects)
         for path in self.state.drafts.strays():
             self.state.notice(f"A file that was being written is kept in {path}, without its name.")
         self._ping_round()
@@ -234,9 +230,13 @@ class Node:
             case LinkUp():
                 return lambda: self.peers.link_up(event.key)
             case LinkDown():
-                return lambda: self.peers.link_down(event.key)
+                return lambda: self._link_down(event.key)
             case Denied():
                 return lambda: self._denied(event.key)
+
+    def _link_down(self, key: PublicKey) -> None:
+        self.state.sending.gone(key)
+        self.peers.link_down(key)
 
     def transaction(self) -> AbstractContextManager[None]:
         """What the loop wraps a batch in."""
@@ -250,10 +250,12 @@ class Node:
         """Let readers see it, and send."""
         self.state.view.forget(self.state.store.take_touched())
         self.exchange.committed()
-        self._send_all()
+        self.state.sending.flush()
+        self.carriage.serving.flush()
 
     def after_rollback(self) -> None:
-        """Begin again from what the disk has."""
+        """Begin again from what the disk has; nothing that the batch had to say is said."""
+        self.state.sending.discard()
         self.state.view.forget(self.state.store.take_touched())
         kept = {row.id for row in self.state.ledger.spaces()}
         for id in self.state.replicas.keys() - kept:
@@ -261,7 +263,9 @@ class Node:
         self.exchange.rolled_back()
         self.state.refresh_devices()
         self.desk.refresh_spaces()
-        self._send_all()
+        self.carriage.rolled_back()
+        self.state.sending.flush()
+        self.carriage.serving.flush()
 
     def ended(self) -> None:
         """The loop's last act."""
@@ -270,29 +274,6 @@ class Node:
     def wake(self) -> None:
         """From any thread: there is something to do."""
         self.state.mesh.wake()
-
-    def _send_all(self) -> None:
-        outbox, self.state.outbox = self.state.outbox, []
-        for key, channel, frames in outbox:
-            if not self.state.mesh.send(key, channel, frames) and channel is Channel.BULK:
-                self._refused.append((time.monotonic(), key, channel, frames))
-        if self._refused and not self._resending:
-            self._resending = True
-            self.loop.at(time.monotonic() + RESEND_SECONDS, self._resend)
-
-    def _resend(self) -> None:
-        """A queue that was full, or a link that was not up yet: control messages are asked for
-        again by those who miss them, but chunks were read and verified to be sent."""
-        self._resending = False
-        refused, self._refused = self._refused, []
-        for since, key, channel, frames in refused:
-            if time.monotonic() - since > RESEND_SECONDS_MAX:
-                continue
-            if not self.state.mesh.send(key, channel, frames):
-                self._refused.append((since, key, channel, frames))
-        if self._refused:
-            self._resending = True
-            self.loop.at(time.monotonic() + RESEND_SECONDS, self._resend)
 
     # --- what arrives ---------------------------------------------------------------------------
 
@@ -339,14 +320,15 @@ class Node:
         message = decode_message(arrived.header)
         self.peers.alive(device)
         if isinstance(message, SessionMessage):
-            self.peers.heard(device, message)
+            self.peers.heard(device, arrived.key, message)
             return
         if self.peers.is_new(device):
             self.peers.ask_hello(device)
         replica = self.state.replicas.get(message.space)
-        if replica is None or device not in replica.roster.devices:
-            raise RemoteProtocolError("a device speaks of a space that it does not share with us")
-        if isinstance(message, SyncMessage):
+        if replica is None or self.state.key_of(device, message.space) != arrived.key:
+            # Not even an error: one of us may not know yet, or not any more, who is in there.
+            log.info("a device speaks of a space that it does not share with us")
+        elif isinstance(message, SyncMessage):
             self.exchange.received(device, message)
         elif isinstance(message, TransferMessage):
             self.carriage.received(device, message, arrived.payload)
@@ -386,19 +368,21 @@ class Node:
         self.peers.announce()
 
     def _ping_round(self) -> None:
-        self.peers.ping_round()
-        self.state.pool.submit(self._checkpoint)
+        # First, as a full disk must not end the rounds.
         self.loop.at(time.monotonic() + PING_INTERVAL_SECONDS, self._ping_round)
+        self.state.in_pool(self._checkpoint)
+        self.peers.ping_round()
 
     def _checkpoint(self) -> None:
         try:
             self.state.store.checkpoint()
-        except (SharefsError, OSError) as error:
+        except Exception as error:
+            # SQLite's own too, as when somebody else reads the database for long.
             log.warning("the database's log grows: %s", error)
 
     def _dial_round(self) -> None:
-        self.peers.dial_all()
         self.loop.at(time.monotonic() + DIAL_INTERVAL_SECONDS, self._dial_round)
+        self.peers.dial_all()
 
     # --- for the parts that answer people -------------------------------------------------------
 

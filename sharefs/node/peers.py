@@ -54,11 +54,10 @@ class Peers:
         self._up = up
         self._down = down
         self.peers: dict[DeviceId, Peer] = {}
-        self._pings = 0
 
     def online(self) -> list[DeviceId]:
-        """Who is here now."""
-        return [device for device, peer in self.peers.items() if peer.online]
+        """Who is here now. From any thread."""
+        return [device for device, peer in list(self.peers.items()) if peer.online]
 
     def is_online(self, device: DeviceId) -> bool:
         """Whether a device is here now, our own included."""
@@ -78,7 +77,7 @@ class Peers:
         if certificate is not None:
             self._offline(certificate.device)
 
-    def heard(self, device: DeviceId, message: SessionMessage) -> None:
+    def heard(self, device: DeviceId, key: PublicKey, message: SessionMessage) -> None:
         """A member's device said something of the session."""
         match message:
             case Hello():
@@ -87,7 +86,9 @@ class Peers:
                 self._state.send(device, Pong(message.number))
             case Bye():
                 self._offline(device)
-            case Pong() | Redeem() | Redeemed() | Refused():
+            case Pong():
+                self._state.sending.answered(key, message.number)
+            case Redeem() | Redeemed() | Refused():
                 pass
 
     def alive(self, device: DeviceId) -> None:
@@ -112,7 +113,7 @@ class Peers:
         self._learn(hello.doors)
         if hello.answer:
             self._say_hello(device, answer=False)
-        shared = self._state.shared_with(device)
+        shared = tuple(s for s in self._state.shared_with(device) if s in hello.spaces)
         if not peer.online or shared != peer.spaces:
             peer.online, peer.spaces = True, shared
             self._up(device, shared)
@@ -176,12 +177,12 @@ class Peers:
     def ping_round(self) -> None:
         """Ask everybody, and see who has been silent."""
         now = time.monotonic()
-        self._pings += 1
         for device, peer in self.peers.items():
             if peer.online and now - peer.heard > PEER_SILENT_SECONDS:
                 self._offline(device)
-            if peer.online:
-                self._state.send(device, Ping(self._pings))
+            key = self._state.key_of(device) if peer.online else None
+            if key is not None:
+                self._state.sending.ping(key)
 
     def say_bye(self) -> None:
         """The node goes down."""

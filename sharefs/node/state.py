@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from sharefs.errors import LocalProtocolError
-from sharefs.mesh.events import Channel
+from sharefs.errors import LocalProtocolError, NoSuchEntry
 from sharefs.mesh.sockets import Mesh
 from sharefs.node.loop import Loop
 from sharefs.node.replica import Replica
+from sharefs.node.sending import Sending
 from sharefs.records.ids import DeviceId, ItemId, PublicKey, SpaceId, item_id
 from sharefs.spaces.identity import Certificate, Identity
 from sharefs.spaces.ticket import Address
@@ -23,7 +23,7 @@ from sharefs.store.drafts import Drafts
 from sharefs.store.home import Home
 from sharefs.store.ledger import Ledger
 from sharefs.store.view import ReadView
-from sharefs.wire.message import Message, encode_message
+from sharefs.wire.message import Message, SessionMessage
 
 log = logging.getLogger("sharefs.node")
 
@@ -46,6 +46,7 @@ class State:
     drafts: Drafts
     """Any thread."""
     mesh: Mesh
+    sending: Sending
     loop: Loop
     """`post` and `call` from any thread."""
     pool: ThreadPoolExecutor
@@ -54,24 +55,34 @@ class State:
     replicas: dict[SpaceId, Replica] = field(default_factory=dict)
     devices: dict[PublicKey, Certificate] = field(default_factory=dict)
     """Every device that some roster knows, by the key its sockets show."""
-    outbox: list[tuple[PublicKey, Channel, tuple[bytes | memoryview, ...]]] = field(
-        default_factory=list
-    )
     notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
 
-    def send(self, device: DeviceId, message: Message, channel: Channel = Channel.CONTROL) -> None:
+    def send(self, device: DeviceId, message: Message) -> None:
         """To a member's device, after the batch is committed."""
-        key = self.key_of(device)
+        space = None if isinstance(message, SessionMessage) else message.space
+        key = self.key_of(device, space)
         if key is not None:
-            self.outbox.append((key, channel, (encode_message(message),)))
+            self.sending.say(key, message)
 
-    def key_of(self, device: DeviceId) -> PublicKey | None:
-        """The Curve25519 key of a member's device."""
-        for replica in self.replicas.values():
+    def key_of(self, device: DeviceId, space: SpaceId | None = None) -> PublicKey | None:
+        """The Curve25519 key of a member's device.
+
+        Whatever is said of a space goes to the key that is in its own roster: nobody asks the
+        device whose certificate another space's members believe.
+        """
+        replicas = self.replicas.values() if space is None else [self.replicas[space]]
+        for replica in replicas:
             certificate = replica.roster.devices.get(device)
             if certificate is not None:
                 return certificate.curve_key
         return None
+
+    def replica_numbered(self, number: int) -> Replica:
+        """Of a space, by its number in the database. From any thread. Raises NoSuchEntry."""
+        for replica in list(self.replicas.values()):
+            if replica.number == number:
+                return replica
+        raise NoSuchEntry("The space is not here any more.")
 
     def shared_with(self, device: DeviceId) -> tuple[SpaceId, ...]:
         """The spaces that a device is in, too."""
@@ -80,13 +91,12 @@ class State:
         )
 
     def refresh_devices(self) -> None:
-        """After any roster changed."""
-        self.devices = {
-            certificate.curve_key: certificate
-            for replica in self.replicas.values()
-            for certificate in replica.roster.devices.values()
-            if certificate.device != self.me
-        }
+        """After any roster changed. Who came first keeps a key that another claims, too."""
+        self.devices = {}
+        for replica in self.replicas.values():
+            for certificate in replica.roster.devices.values():
+                if certificate.device != self.me:
+                    self.devices.setdefault(certificate.curve_key, certificate)
 
     def person_name(self, device: DeviceId) -> str:
         """What to call whoever uses a device."""

@@ -131,6 +131,10 @@ class ContentStore:
         with self._unsaved_lock:
             return list(self._unsaved)
 
+    def is_saved(self, content: ContentId) -> bool:
+        """Whether the database has its bits as they are now."""
+        return content not in self._unsaved
+
     def sync(self, contents: Iterable[ContentId]) -> list[tuple[ContentId, bytes]]:
         """`LocalContent.sync` of many, for `save_bits`. Those that fail are left out."""
         synced = []

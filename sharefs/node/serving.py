@@ -1,0 +1,204 @@
+"""How are other members' questions about bytes answered?
+
+Theory of operation. What a member asks for is given if the content belongs to a space that the
+member is in. Chunks are read and verified by the pool, and sent in the order in which they were
+asked for. For each device, only some bytes are under way between the disk and the socket: more is
+read when ZeroMQ has taken those. Beyond WANTED_CHUNKS_MAX, what a device asks for is ignored, as
+an honest one asks for no more than its credit; whoever does not take what was read for it within
+STUCK_SECONDS_MAX does not get it, and asks again.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sharefs.errors import LocalDamage
+from sharefs.mesh.events import Channel
+from sharefs.node.state import State
+from sharefs.records.content import MIB, encode_manifest
+from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
+from sharefs.store.contents import LocalContent
+from sharefs.transfer import bitmap
+from sharefs.wire.message import encode_message
+from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Chunk, Lack, Offer, WantChunks
+
+WANTED_CHUNKS_MAX = 4096
+HELD_BYTES_MAX = 32 * MIB
+HELD_CHUNKS_MAX = 64
+RESEND_SECONDS = 0.005
+STUCK_SECONDS_MAX = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A chunk to be sent."""
+
+    key: PublicKey
+    space: SpaceId
+    content: ContentId
+    index: int
+    size: int
+    local: LocalContent
+
+
+@dataclass(slots=True, eq=False)
+class _Line:
+    """What one device waits for. `held` is what is being read, or was read and is not sent."""
+
+    wanted: deque[_Wanted] = field(default_factory=deque)
+    ready: deque[tuple[_Wanted, bytes]] = field(default_factory=deque)
+    held_chunks: int = 0
+    held_bytes: int = 0
+    stuck_since: float | None = None
+
+    def has_room(self, size: int) -> bool:
+        fits = self.held_bytes + size <= HELD_BYTES_MAX and self.held_chunks < HELD_CHUNKS_MAX
+        return fits or not self.held_chunks
+
+    def release(self, chunk: _Wanted) -> None:
+        self.held_chunks -= 1
+        self.held_bytes -= chunk.size
+
+
+class Serving:
+    """Bytes for other members. In the loop. `promises` says whether a complete content stays so
+    whatever happens; `withheld` are those of which nothing is said."""
+
+    def __init__(
+        self,
+        state: State,
+        promises: Callable[[ContentId], bool],
+        withheld: Callable[[ContentId], bool],
+    ) -> None:
+        self._state = state
+        self._promises = promises
+        self._withheld = withheld
+        self._lines: dict[DeviceId, _Line] = {}
+        self._resending = False
+
+    def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
+        """What is here of a content, if it belongs to the space: no member learns of another
+        space's."""
+        if not self._state.replicas[space].shelf.entries_of(content):
+            return None
+        return self._state.contents.known(content)
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def answer(self, device: DeviceId, ask: Ask) -> None:
+        """Say what is here."""
+        nothing = Offer(ask.space, ask.content, False, b"", b"", b"")
+        local = self._known(ask.space, ask.content)
+        if local is None or local.manifest is None or self._withheld(ask.content):
+            self._state.send(device, nothing)
+            return
+        small = local.manifest.size <= SMALL_CONTENT_SIZE_BYTES_MAX
+        data = self._whole(local) if ask.with_data and small and local.complete else b""
+        bits = local.bitmap
+        if not any(bits):
+            self._state.send(device, nothing)
+            return
+        manifest = encode_manifest(local.manifest) if ask.with_manifest else b""
+        # An empty bitmap promises every byte, and for good: others may free theirs.
+        promised = local.complete and local.synced == bits and self._promises(ask.content)
+        offer = Offer(ask.space, ask.content, True, b"" if promised else bits, manifest, data)
+        self._state.send(device, offer)
+
+    def _whole(self, local: LocalContent) -> bytes:
+        assert local.manifest is not None, "what is complete has a manifest"
+        try:
+            return b"".join(map(local.read_chunk, range(len(local.manifest.lengths))))
+        except LocalDamage as error:
+            self._state.notice(str(error))
+            return b""
+
+    # --- chunks ---------------------------------------------------------------------------------
+
+    def wanted(self, device: DeviceId, want: WantChunks) -> None:
+        """Send chunks, one after the other."""
+        key = self._state.key_of(device, want.space)
+        local = self._known(want.space, want.content)
+        if key is None or local is None or local.manifest is None:
+            self._state.send(device, Lack(want.space, want.content, want.indexes))
+            return
+        have, lengths = bitmap.from_bytes(local.bitmap), local.manifest.lengths
+        line = self._lines.setdefault(device, _Line())
+        lacking = []
+        for index in want.indexes:
+            if index >= len(lengths) or not have >> index & 1:
+                lacking.append(index)
+            elif len(line.wanted) < WANTED_CHUNKS_MAX:
+                line.wanted.append(
+                    _Wanted(key, want.space, want.content, index, lengths[index], local)
+                )
+        if lacking:
+            self._state.send(device, Lack(want.space, want.content, tuple(lacking)))
+        self._read(device, line)
+
+    def gone(self, device: DeviceId) -> None:
+        """It waits for nothing any more."""
+        self._lines.pop(device, None)
+
+    def _read(self, device: DeviceId, line: _Line) -> None:
+        while line.wanted and line.has_room(line.wanted[0].size):
+            chunk = line.wanted.popleft()
+            line.held_chunks += 1
+            line.held_bytes += chunk.size
+            self._read_one(device, line, chunk)
+
+    def _read_one(self, device: DeviceId, line: _Line, chunk: _Wanted) -> None:
+        def work() -> None:
+            data, damage = b"", ""
+            try:
+                data = chunk.local.read_chunk(chunk.index)
+            except LocalDamage as error:
+                damage = str(error)
+            self._state.loop.post(lambda: self._was_read(device, line, chunk, data, damage))
+
+        self._state.in_pool(work)
+
+    def _was_read(
+        self, device: DeviceId, line: _Line, chunk: _Wanted, data: bytes, damage: str
+    ) -> None:
+        if self._lines.get(device) is not line:
+            return
+        if not damage:
+            line.ready.append((chunk, data))
+            return
+        self._state.notice(damage)
+        self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
+        line.release(chunk)
+        self._read(device, line)
+
+    def flush(self) -> None:
+        """Between batches: send what was read, as far as the sockets take it."""
+        for device, line in list(self._lines.items()):
+            self._send(device, line)
+        if not self._resending and any(line.ready for line in self._lines.values()):
+            self._resending = True
+            self._state.loop.at(time.monotonic() + RESEND_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        """A queue was full, or a link not up yet; `flush` follows when the batch ends."""
+        self._resending = False
+
+    def _send(self, device: DeviceId, line: _Line) -> None:
+        while line.ready:
+            chunk, data = line.ready[0]
+            header = encode_message(Chunk(chunk.space, chunk.content, chunk.index))
+            if not self._state.mesh.send(chunk.key, Channel.BULK, (header, data)):
+                break
+            line.stuck_since = None
+            line.ready.popleft()
+            line.release(chunk)
+        self._read(device, line)
+        if not line.held_chunks or self._is_stuck(line):
+            del self._lines[device]
+
+    def _is_stuck(self, line: _Line) -> bool:
+        """Whether nothing was taken for long."""
+        now = time.monotonic()
+        if line.ready and line.stuck_since is None:
+            line.stuck_since = now
+        return line.stuck_since is not None and now - line.stuck_since > STUCK_SECONDS_MAX
