@@ -38,4 +38,4 @@ def row(name: str, creator: DeviceId = ANNA, created: int = 0, **fields: object)
         target="",
         local=0,
     )
-    return replace(plain, **fields)  # type: ignore[arg-type]
+    return replace(plain, **fields)
