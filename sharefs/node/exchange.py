@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from sharefs.errors import RemoteProtocolError
+from sharefs.errors import DiskFull, RemoteProtocolError
 from sharefs.node.replica import AuthorUnknown, Replica
 from sharefs.node.state import State
 from sharefs.records.ids import DeviceId, Incarnation, SpaceId
@@ -14,6 +14,8 @@ from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import Pull, RosterOperations, Shipment
 
 log = logging.getLogger("sharefs.node")
+
+FLUSH_AGAIN_SECONDS = 1.0
 
 
 class Exchange:
@@ -28,9 +30,14 @@ class Exchange:
         self._machine = machine.Sync(state.me)
         self._roster_grew = roster_grew
         self._timer_at: float | None = None
-        self._pages: list[tuple[DeviceId, Pull]] = []
+        self._pages: dict[tuple[DeviceId, SpaceId], Pull] = {}
+        """The last one that each has asked for: nobody needs two at a time."""
         self._sealed: list[tuple[Replica, Shipment]] = []
-        self._flushing = False
+        """In this batch."""
+        self._committed: list[tuple[Replica, Shipment]] = []
+        """In batches before, but maybe not durable."""
+        self._flushing: list[tuple[Replica, Shipment]] | None = None
+        """What the pool has the disk sync now."""
 
     def open_space(self, replica: Replica) -> None:
         """A space is here, or was joined."""
@@ -59,20 +66,36 @@ class Exchange:
 
     def committed(self) -> None:
         """After COMMIT: read the pages asked for, and have the disk sync what is ours."""
-        if self._pages:
-            self._state.store.make_durable()
-            self._flushed(list(self._sealed), {r: r.sealed for r in self._replicas()})
-            self._sealed = []
-            pages, self._pages = self._pages, []
-            for device, pull in pages:
-                self._state.send(device, self._state.replicas[pull.space].page(pull))
-        if self._sealed and not self._flushing:
+        self._committed += self._sealed
+        self._sealed = []
+        pages, self._pages = self._pages, {}
+        if pages and self._sync_now():
+            for (device, space), pull in pages.items():
+                self._state.send(device, self._state.replicas[space].page(pull))
+        if self._committed and self._flushing is None:
             self._flush()
+
+    def settle(self) -> None:
+        """Before the node goes down: tell what is new to those who are here."""
+        self._committed = [*(self._flushing or ()), *self._committed]
+        self._sync_now()
+
+    def _sync_now(self) -> bool:
+        """Whether all that is committed is durable now."""
+        try:
+            self._state.store.make_durable()
+        except DiskFull as error:
+            # Who asked for a page will ask again.
+            log.warning("what is ours is not told yet: %s", error)
+            return False
+        committed, self._committed = self._committed, []
+        self._flushed(committed, self._marks())
+        return True
 
     def rolled_back(self) -> None:
         """Nothing of the batch was kept: begin again from what is."""
         self._sealed = []
-        self._pages = []
+        self._pages = {}
         for replica in self._replicas():
             replica.reload()
             self._run(machine.RolledBack(replica.id))
@@ -81,25 +104,44 @@ class Exchange:
     def _replicas(self) -> list[Replica]:
         return list(self._state.replicas.values())
 
+    def _marks(self) -> list[tuple[Replica, tuple[Incarnation, int]]]:
+        return [(replica, replica.sealed) for replica in self._replicas()]
+
     def _flush(self) -> None:
-        self._flushing = True
-        sealed, self._sealed = self._sealed, []
-        marks = {replica: replica.sealed for replica in self._replicas()}
+        committed = self._flushing = self._committed
+        self._committed = []
+        marks = self._marks()
 
         def sync() -> None:
-            self._state.store.make_durable()
-            self._state.loop.post(done)
+            try:
+                self._state.store.make_durable()
+            except DiskFull as error:
+                log.warning("what is ours is not told yet: %s", error)
+                self._state.loop.post(try_later)
+            else:
+                self._state.loop.post(done)
 
         def done() -> None:
-            self._flushing = False
-            self._flushed(sealed, marks)
+            self._flushing = None
+            self._flushed(committed, marks)
 
-        self._state.pool.submit(sync)
+        def try_later() -> None:
+            self._state.loop.at(time.monotonic() + FLUSH_AGAIN_SECONDS, again)
 
-    def _flushed(self, sealed: list[tuple[Replica, Shipment]], marks: dict[Replica, int]) -> None:
-        for replica, mark in marks.items():
-            if mark > replica.durable:
-                replica.durable = mark
+        def again() -> None:
+            # The end of this batch begins the next try.
+            self._committed = committed + self._committed
+            self._flushing = None
+
+        self._state.in_pool(sync)
+
+    def _flushed(
+        self,
+        sealed: list[tuple[Replica, Shipment]],
+        marks: list[tuple[Replica, tuple[Incarnation, int]]],
+    ) -> None:
+        for replica, mark in marks:
+            if replica.made_durable(mark):
                 self._run(replica.stands(None))
         for replica, shipment in sealed:
             self._run(machine.Committed(replica.id, shipment))
@@ -115,7 +157,7 @@ class Exchange:
             case machine.Send():
                 self._state.send(effect.peer, effect.message)
             case machine.SendPage():
-                self._pages.append((effect.peer, effect.pull))
+                self._pages[effect.peer, effect.pull.space] = effect.pull
             case machine.SendRoster():
                 operations = tuple(
                     self._state.ledger.operations(self._state.replicas[effect.space].number)

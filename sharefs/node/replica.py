@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from secrets import token_bytes
 
-from sharefs.errors import RemoteProtocolError
+from sharefs.errors import NotAllowed, RemoteProtocolError
 from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
 from sharefs.records.entry import KIND_ENTRY
 from sharefs.records.ids import (
@@ -14,7 +14,13 @@ from sharefs.records.ids import (
     PublicKey,
     item_id,
 )
-from sharefs.records.record import STAMP_MAX, Record, encode_record, hash_record
+from sharefs.records.record import (
+    CONTEXT_ENTRIES_MAX,
+    STAMP_MAX,
+    Record,
+    encode_record,
+    hash_record,
+)
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.rights import Right
 from sharefs.spaces.roster import Roster, fold, hash_operation
@@ -60,6 +66,7 @@ class Replica:
         self.roster = Roster(row.id)
         self.frontier: Frontier = {}
         self.tree = Tree(shelf, row.number, new_ino, lambda device: self.roster.label(device))
+        self.durable = 0
         self.reload()
         self.durable = self.frontier.get(self._own, 0)
 
@@ -70,6 +77,9 @@ class Replica:
     def reload(self) -> None:
         """Take everything from the ledger again, after a start or a rollback."""
         self._pending = []
+        row = next(row for row in self._ledger.spaces() if row.id == self.id)
+        if row.incarnation != self.incarnation:
+            self.incarnation, self.durable = row.incarnation, 0
         self.frontier = self._ledger.frontier(self.number)
         self.roster = fold(self.id, self._ledger.operations(self.number))
 
@@ -89,7 +99,10 @@ class Replica:
     def author(
         self, changes: Iterable[Change], now_ms: int, inos: dict[ItemId, int] | None = None
     ) -> None:
-        """Make records of changes, and show them; `inos` as for Tree.receive."""
+        """Make records of changes, and show them; `inos` as for Tree.receive.
+
+        Raises NotAllowed, before anything is kept of that change.
+        """
         for change in changes:
             for version in self._following_our_own(change, now_ms):
                 self._sign(version, now_ms, inos)
@@ -99,6 +112,9 @@ class Replica:
         had not seen, as when two programs saved one file. Their bytes are kept as new entries."""
         device, incarnation = self._own
         chained = operations.chain(change, self.shelf.heads(change.item), device, incarnation)
+        if len(chained.context) > CONTEXT_ENTRIES_MAX:
+            # Nobody would accept it, nor anything of ours that comes after it.
+            raise NotAllowed("The entry was changed by too many devices: change a copy of it.")
         winner = self.shelf.winner(change.item)
         rows = [*([winner] if winner else []), *self.shelf.losers(change.item)]
         kept = [
@@ -151,6 +167,8 @@ class Replica:
 
         Raises RemoteProtocolError, AuthorUnknown among them, before anything is kept.
         """
+        if any(device not in self.roster.devices for device, _ in merged):
+            raise AuthorUnknown("a frontier that tells of a device that is not known here")
         opened = [(s, open_shipment(s, self._key_of(s))) for s in shipments]
         for shipment, records in opened:
             kept = self.tree.receive(records)
@@ -193,15 +211,29 @@ class Replica:
 
     def shown_frontier(self) -> Frontier:
         """The frontier less what of our own the disk may not have yet."""
-        shown = dict(self.frontier)
+        shown = self._members_frontier()
         if self._own in shown:
             shown[self._own] = min(shown[self._own], self.durable)
         return shown
 
+    def _members_frontier(self) -> Frontier:
+        """Without those who are no members after all, as where one ticket let two people in: others
+        would not take their records, nor a claim to hold them."""
+        members = self.roster.devices
+        return {key: sequence for key, sequence in self.frontier.items() if key[0] in members}
+
     @property
-    def sealed(self) -> int:
+    def sealed(self) -> tuple[Incarnation, int]:
         """The last of our sequence that is committed, durable or not."""
-        return self.frontier.get(self._own, 0)
+        return (self.incarnation, self.frontier.get(self._own, 0))
+
+    def made_durable(self, sealed: tuple[Incarnation, int]) -> bool:
+        """The disk has our records up to what `sealed` was; whether that is news."""
+        incarnation, sequence = sealed
+        if incarnation != self.incarnation or sequence <= self.durable:
+            return False
+        self.durable = sequence
+        return True
 
     def stands(self, source: DeviceId | None) -> Stands:
         """For the machine of sync."""
@@ -212,13 +244,16 @@ class Replica:
 
         Everything must be durable: a record may travel as a hash only with what dominates it.
         """
-        assert self.durable == self.sealed, "a page shows what may be lost"
+        assert self.durable == self.sealed[1], "a page shows what may be lost"
         frontier = frontier_of(pull.frontier)
         rows = self._ledger.commits_beyond(self.number, frontier, pull.cursor, PAGE_COMMITS_MAX)
         shipments: list[Shipment] = []
         cursor, size, complete = pull.cursor, 0, len(rows) < PAGE_COMMITS_MAX
         for row, data in rows:
             commit = decode_commit(data)
+            if commit.device not in self.roster.devices:
+                cursor = row
+                continue
             records = self._ledger.records_in(
                 self.number, commit.device, commit.incarnation, commit.first, commit.last
             )
@@ -228,7 +263,7 @@ class Replica:
                 break
             shipments.append(ship(commit, records))
             cursor = row
-        merged = entries_of(self.frontier) if complete else ()
+        merged = entries_of(self._members_frontier()) if complete else ()
         return Page(
             pull.space,
             pull.cursor,
