@@ -122,6 +122,11 @@ class Dialler:
             if dial.due <= now:
                 self._try(key, dial)
 
+    def linger(self, seconds: float) -> None:
+        """Closing is to wait until control messages have left."""
+        for dial in self._dials.values():
+            dial.lines[Channel.CONTROL].socket.set(zmq.LINGER, int(1000 * seconds))
+
     def close(self) -> None:
         """Hang up on all."""
         for key in list(self._dials):

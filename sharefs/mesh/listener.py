@@ -75,6 +75,11 @@ class Listener:
             for key, route in self._links.routes(channel):
                 self._send_by(key, channel, route, PROBE)
 
+    def linger(self, seconds: float) -> None:
+        """Closing is to wait until control messages have left."""
+        if Channel.CONTROL in self._sockets:
+            self._sockets[Channel.CONTROL].set(zmq.LINGER, int(1000 * seconds))
+
     def close(self) -> None:
         """Close what listens."""
         for monitor in self._monitors:

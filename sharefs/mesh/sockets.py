@@ -98,6 +98,12 @@ class Mesh:
         """End the wait, or the next one. From any thread, at any time."""
         self._watch.wake()
 
+    def flush(self, seconds: float) -> None:
+        """To be called before `close`, which then waits so long, at the most, until what control
+        messages are queued for those who are connected has left."""
+        self._dialler.linger(seconds)
+        self._listener.linger(seconds)
+
     def close(self) -> None:
         """Hang up and free the ports. What is queued may be lost. Idempotent."""
         if self._context.closed:

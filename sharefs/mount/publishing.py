@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
+from sharefs.errors import NoSuchEntry, UserError
 from sharefs.mount import ports
 from sharefs.mount.drafts import DraftFile, Overlay, State, discard
 from sharefs.mount.pages import PageCache
@@ -113,14 +114,23 @@ class Publishing:
                     successor.state = State.OPEN
                     send = successor if self.ready(successor) else None
         if successor is not None and not successor.orphaned:
-            self.note(successor)
+            try:
+                self.note(successor)
+            except UserError as error:
+                # A full disk, for one: the note that it has is older, but leads to it as well.
+                _log.warning("it is not noted where %s belongs: %s", successor.path, error)
         if send is not None:
             self.send(send)
 
     def _base(self, draft: DraftFile, shown: Shown) -> Base | None:
         if draft.users == 0 and draft.successor is None:
             return None
-        return self._view.base(shown)
+        try:
+            return self._view.base(shown)
+        except NoSuchEntry:
+            # A newer version stands already, of which nobody here has seen anything.
+            created = Base(shown.item, (shown.version,), shown.stamp, shown.created)
+            return draft.base or created
 
     def _leave(self, draft: DraftFile, shown: Shown, base: Base | None) -> None:
         self._overlay.drop(draft)

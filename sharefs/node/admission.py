@@ -4,6 +4,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from sharefs.errors import (
     AlreadyMember,
     BadArgument,
@@ -19,7 +21,8 @@ from sharefs.mesh.knock import knock
 from sharefs.node.peers import Peers
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
-from sharefs.records.entry import check_name
+from sharefs.records.canonical import encode
+from sharefs.records.entry import NAME_SIZE_BYTES_MAX, check_name
 from sharefs.records.ids import PublicKey, SpaceId
 from sharefs.spaces.rights import INVITABLE_ROLES, Right, Role
 from sharefs.spaces.roster import (
@@ -34,11 +37,21 @@ from sharefs.spaces.roster import (
     invite_of,
     make_proof,
 )
-from sharefs.spaces.ticket import ADDRESSES_MAX, Door, Ticket, ticket_curve_key, write_ticket
+from sharefs.spaces.ticket import (
+    ADDRESSES_MAX,
+    TICKET_SIZE_BYTES_MAX,
+    Door,
+    Ticket,
+    ticket_curve_key,
+    write_ticket,
+)
+from sharefs.tree.names import put_in_brackets
 from sharefs.wire.message import decode_message, encode_message
 from sharefs.wire.session import Redeem, Redeemed, Refused
 
 KNOCK_SECONDS_MAX = 5.0
+JOIN_SECONDS_MAX = 30.0
+"""At all doors together."""
 INVITE_SECONDS_MAX = 366 * 24 * 3600.0
 
 
@@ -77,6 +90,7 @@ class Admission:
         number = self._state.ledger.add_space(id, name)
         for operation in operations:
             self._state.ledger.add_operation(number, hash_operation(operation), operation)
+        self._state.relied_upon = True
         return self._opened(id)
 
     def invite(self, replica: Replica, role: str, expires_s: float) -> str:
@@ -99,24 +113,27 @@ class Admission:
             addresses = self._peers.peers[device].addresses
             if key is not None and addresses:
                 doors.append(Door(device, key.curve_key, addresses))
-        return write_ticket(
-            Ticket(
-                1,
-                replica.id,
-                replica.roster.name,
-                certificate.person_name,
-                Role(role),
-                expires,
-                PublicKey(secret),
-                tuple(doors[:ADDRESSES_MAX]),
-            )
+        ticket = Ticket(
+            1,
+            replica.id,
+            replica.roster.name,
+            certificate.person_name,
+            Role(role),
+            expires,
+            PublicKey(secret),
+            tuple(doors[:ADDRESSES_MAX]),
         )
+        # Our own door is the first; others may tell longer addresses than a ticket has room for.
+        while len(encode(ticket)) > TICKET_SIZE_BYTES_MAX and len(ticket.doors) > 1:
+            ticket = replace(ticket, doors=ticket.doors[:-1])
+        return write_ticket(ticket)
 
     def _extend(self, replica: Replica, body: Admit | Invite) -> None:
         operation = extend(
             replica.roster, self._state.identity.device_key, self._state.me, body, now_ms()
         )
         replica.add_operations([operation])
+        self._state.relied_upon = True
         self._roster_grew(replica)
 
     # --- the bearer -----------------------------------------------------------------------------
@@ -134,19 +151,26 @@ class Admission:
         proof = make_proof(ticket.secret, ticket.space, certificate)
         ticket_key = invite_of(ticket.secret, certificate.curve_key, ticket.role, 0).ticket_key
         redeem = Redeem(ticket.space, Admit(ticket_key, certificate, proof))
-        operations = self._knock(ticket, encode_message(redeem))
-        return self._state.loop.call(lambda: self._joined(ticket, operations))
+        try:
+            operations = self._knock(ticket, encode_message(redeem))
+            return self._state.loop.call(lambda: self._joined(ticket, operations))
+        except RemoteProtocolError as error:
+            raise TicketNotValid(
+                f"What answers to the ticket makes no sense: ask {ticket.inviter} for a new one."
+            ) from error
 
     def _knock(self, ticket: Ticket, frame: bytes) -> tuple[bytes, ...]:
         failure: SharefsError = InviterNotReachable(
             f"The ticket names nobody's address: ask {ticket.inviter} for a new one."
         )
+        end = time.monotonic() + JOIN_SECONDS_MAX
         for door in ticket.doors:
             for address in door.addresses:
+                patience_s = min(KNOCK_SECONDS_MAX, end - time.monotonic())
+                if patience_s <= 0:
+                    break
                 try:
-                    reply = knock(
-                        ticket.curve_secret, door.curve_key, address, frame, KNOCK_SECONDS_MAX
-                    )
+                    reply = knock(ticket.curve_secret, door.curve_key, address, frame, patience_s)
                     answer = decode_message(reply)
                 except (InviterNotReachable, TicketNotValid, RemoteProtocolError) as error:
                     failure = error
@@ -169,11 +193,11 @@ class Admission:
         if ticket.space in self._state.replicas:
             raise AlreadyMember(f"You are a member of {ticket.space_name} already.")
         taken = {row.name for row in self._state.ledger.spaces()}
-        name = roster.name
         owner = next(iter(roster.members.values())).name
-        number = 1
+        wanted = _possible_name(roster.name)
+        name, number = wanted, 1
         while name in taken:
-            name = f"{roster.name} ({owner if number == 1 else f'{owner} {number}'})"
+            name = put_in_brackets(wanted, owner if number == 1 else f"{owner} {number}")
             number += 1
         replica = self._add(ticket.space, name, list(operations))
         for door in ticket.doors:
@@ -212,3 +236,11 @@ class Admission:
             return "The ticket expired: ask for a new one."
         self._extend(replica, admit)
         return None
+
+
+def _possible_name(name: str) -> str:
+    """The name of a space that others created, as a folder can have it."""
+    name = name.replace("/", "-").replace("\x00", "")
+    while len(name.encode()) > NAME_SIZE_BYTES_MAX:
+        name = name[:-1]
+    return "Space" if name in {"", ".", ".."} else name

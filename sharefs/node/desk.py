@@ -26,7 +26,7 @@ from sharefs.errors import (
 from sharefs.mount.ports import Base, Draft, SpaceFolder
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
-from sharefs.records.entry import EntryType
+from sharefs.records.entry import EntryType, check_name
 from sharefs.records.ids import ROOT, ItemId, creator_of
 from sharefs.records.record import Record, context_of
 from sharefs.records.shown import Shown
@@ -142,10 +142,13 @@ class Desk:
             self._publishing += 1
 
         def counted(shown: Shown | None) -> None:
-            with self._idle:
-                self._publishing -= 1
-                self._idle.notify_all()
-            done(shown)
+            try:
+                # It may publish the next version, which is to be waited for as well.
+                done(shown)
+            finally:
+                with self._idle:
+                    self._publishing -= 1
+                    self._idle.notify_all()
 
         self._publish_soon(draft, counted)
 
@@ -237,13 +240,16 @@ class Desk:
 
     def _head(self, replica: Replica, row: Shown) -> Record:
         head = self._state.ledger.head(replica.number, row.version)
-        assert head is not None, "a row stands for a head"
+        if head is None:
+            # Only where somebody signed two records at one coordinate (I8).
+            raise NoSuchEntry("What was written there is contradicted by its writer.")
         return head
 
     def _author(self, replica: Replica, *changes: Change) -> None:
         replica.author(changes, now_ms())
 
     def _make(self, folder: int, name: str, target: str | None) -> Shown:
+        check_name(name)
         replica, place = self._find_folder(folder)
         self._check_writable(replica)
         if self._named(replica, place.item, name) is not None:
@@ -287,9 +293,12 @@ class Desk:
         )
 
     def _rename(self, ino: int, folder: int, name: str) -> None:
+        check_name(name)
         replica, row = self._find(ino)
         to, place = self._find_folder(folder)
         self._check_writable(replica)
+        if row.item == ROOT:
+            raise NotAllowed("A space's own folder keeps its name and place.")
         if to is not replica:
             raise CrossSpaceMove("From one space to another, an entry is copied and deleted.")
         if row.loser:
@@ -297,8 +306,11 @@ class Desk:
         existing = self._named(replica, place.item, name)
         if existing is not None and existing.ino == row.ino:
             return
-        if existing is not None and self._replace(replica, row, existing):
-            return
+        if existing is not None:
+            if self._replace(replica, row, existing):
+                return
+            # It may be a loser of the same item that was let go.
+            replica, row = self._find(ino)
         parent = row.parent if place.item == row.place else place.item
         wanted = row.name if name == row.shown else name
         self._author(
@@ -341,6 +353,10 @@ class Desk:
         self._check_writable(replica)
         held = Bytes(adopted.size, adopted.content, draft.mtime_ns, draft.executable)
         base = draft.base
+        done = self._already_published(replica, place, draft, adopted) if base is None else None
+        if done is not None:
+            self._state.contents.register(adopted)
+            return self._under_inode(replica, done.item, draft.ino)
         if base is None:
             item = self._state.new_item()
             change = operations.make_file(item, place.item, draft.name, held, now_ms())
@@ -357,6 +373,17 @@ class Desk:
         # Last, as whatever is raised before this leaves the draft where it is.
         self._state.contents.register(adopted)
         return self._under_inode(replica, item, draft.ino)
+
+    def _already_published(
+        self, replica: Replica, place: Shown, draft: Draft, adopted: Adopted
+    ) -> Shown | None:
+        """A new file whose record was kept just before the node was killed, but whose draft was
+        not removed any more, is there: a second one would stand beside it."""
+        row = self._named(replica, place.item, draft.name)
+        if row is None or row.loser or creator_of(row.item) != self._state.me:
+            return None
+        same = row.type is EntryType.FILE and row.content == adopted.content
+        return row if same else None
 
     def _find_folder_even_deleted(self, draft: Draft) -> tuple[Replica, Shown]:
         """A file that is written into a folder which others deleted brings the folder back."""

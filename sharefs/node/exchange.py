@@ -69,7 +69,7 @@ class Exchange:
         self._committed += self._sealed
         self._sealed = []
         pages, self._pages = self._pages, {}
-        if pages and self._sync_now():
+        if pages and self.sync_now():
             for (device, space), pull in pages.items():
                 self._state.send(device, self._state.replicas[space].page(pull))
         if self._committed and self._flushing is None:
@@ -78,10 +78,10 @@ class Exchange:
     def settle(self) -> None:
         """Before the node goes down: tell what is new to those who are here."""
         self._committed = [*(self._flushing or ()), *self._committed]
-        self._sync_now()
+        self.sync_now()
 
-    def _sync_now(self) -> bool:
-        """Whether all that is committed is durable now."""
+    def sync_now(self) -> bool:
+        """Between batches: have the disk sync what is committed; whether it could."""
         try:
             self._state.store.make_durable()
         except DiskFull as error:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sharefs.errors import (
     AddressNotUsable,
     BadArgument,
+    HomeNotUsable,
     NodeFailed,
     NoSuchSpace,
     RemoteProtocolError,
@@ -54,6 +56,7 @@ log = logging.getLogger("sharefs.node")
 POOL_THREADS = 3
 DIAL_INTERVAL_SECONDS = 30.0
 SETTLE_SECONDS_MAX = 20.0
+FLUSH_SECONDS_MAX = 1.0
 DEFAULT_LISTEN = "0.0.0.0 0 0"
 
 
@@ -88,7 +91,7 @@ class Node:
             raise
 
     def _start(self) -> None:
-        identity = decode_identity(self.home.read_identity())
+        identity = self._read_identity()
         self.home.prepare()
         lock = self.home.lock()
         self._closing.append(lock.release)
@@ -104,13 +107,31 @@ class Node:
         pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="sharefs-pool")
         self._compose(store, mesh, pool, identity, self._listen(mesh, store))
         self.loop.start()
-        self._closing.append(self._wind_down)
+        # From the last to the first, in the order in which nothing is lost: programs let go, drafts
+        # are published, bits saved, the peers told.
+        self._closing += [
+            partial(mesh.flush, FLUSH_SECONDS_MAX),
+            partial(pool.shutdown, wait=True),
+            self.loop.stop,
+            self._in_loop(self.peers.say_bye),
+            self._in_loop(self.exchange.settle),
+            self._in_loop(self.carriage.sync_now),
+            self._settle,
+        ]
         self.loop.call(self._begin)
         if self.options.discovery:
             discovery = Discovery(identity.certificate.curve_key, self._discovered)
             discovery.start(self.state.address)
             self._closing.append(discovery.stop)
         self._mount()
+
+    def _read_identity(self) -> Identity:
+        try:
+            return decode_identity(self.home.read_identity())
+        except RemoteProtocolError as error:
+            raise HomeNotUsable(
+                f"The identity in {self.home.identity_file} is damaged: restore it from a backup."
+            ) from error
 
     def _compose(
         self,
@@ -182,17 +203,15 @@ class Node:
         for draft in left:
             self.core.restore(draft)
         self._mounted = kernel.mount(self.core, self.mount_point)
+        self._closing.append(self._mounted.unmount)
 
-    def _wind_down(self) -> None:
-        """Let go in the order in which nothing is lost: programs, drafts, peers, loop."""
-        if hasattr(self, "_mounted"):
-            self._mounted.unmount()
-        if self.loop.failure is None and not self.loop.stopping:
+    def _settle(self) -> None:
+        if not self.loop.stopping:
             self.desk.settle(SETTLE_SECONDS_MAX)
-            self.loop.call(self.carriage.sync_now)
-            self.loop.call(self.peers.say_bye)
-        self.loop.stop()
-        self.state.pool.shutdown(wait=True)
+
+    def _in_loop(self, call: Callable[[], None]) -> Callable[[], None]:
+        """For `_closing`: if the loop still runs."""
+        return lambda: None if self.loop.stopping else self.loop.call(call)
 
     def wait(self) -> None:
         """Until `stop`, or until the loop failed, or somebody unmounted us."""
@@ -250,12 +269,16 @@ class Node:
         """Let readers see it, and send."""
         self.state.view.forget(self.state.store.take_touched())
         self.exchange.committed()
+        if self.state.relied_upon and not self.exchange.sync_now():
+            self.state.sending.discard()
+        self.state.relied_upon = False
         self.state.sending.flush()
         self.carriage.serving.flush()
 
     def after_rollback(self) -> None:
         """Begin again from what the disk has; nothing that the batch had to say is said."""
         self.state.sending.discard()
+        self.state.relied_upon = False
         self.state.view.forget(self.state.store.take_touched())
         kept = {row.id for row in self.state.ledger.spaces()}
         for id in self.state.replicas.keys() - kept:

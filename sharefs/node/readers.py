@@ -7,9 +7,10 @@ waited for. A reader that goes on where it stopped is read ahead for, in a windo
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from sharefs.errors import NoHolderOnline, SharefsError
+from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
 from sharefs.mount.ports import Base, Changes, Draft
 from sharefs.node.carriage import Carriage
 from sharefs.node.state import State
@@ -20,6 +21,7 @@ from sharefs.store.drafts import DraftBase, DraftNote
 from sharefs.transfer.events import Priority
 
 READ_SECONDS_MAX = 120.0
+READ_ATTEMPTS_MAX = 3
 READ_AHEAD_SIZE_BYTES_MIN = 1024 * 1024
 READ_AHEAD_SIZE_BYTES_MAX = 32 * 1024 * 1024
 COPY_SIZE_BYTES = 8 * 1024 * 1024
@@ -41,13 +43,19 @@ class ContentReader:
     def read(self, offset: int, size: int) -> bytes:
         """Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage."""
         size = min(size, self._entry.size - offset)
-        if size <= 0:
-            return b""
-        if not self._local.complete:
-            self._read_ahead(offset, offset + size)
-            if self._local.missing(offset, size):
-                self._wait(offset, offset + size)
-        return self._local.pread(offset, size)
+        for _ in range(READ_ATTEMPTS_MAX if size > 0 else 0):
+            if not self._local.complete:
+                self._read_ahead(offset, offset + size)
+                if self._local.missing(offset, size):
+                    self._wait(offset, offset + size)
+            with suppress(LocalDamage):
+                data = self._local.pread(offset, size)
+                # Else it was freed meanwhile, and begun anew, with holes.
+                if not self._local.missing(offset, size):
+                    return data
+        if size > 0:
+            raise LocalDamage("The local bytes went away again and again while they were read.")
+        return b""
 
     def _read_ahead(self, start: int, end: int) -> None:
         # The kernel's own read-ahead may ask out of order, from several threads.
@@ -73,11 +81,9 @@ class ContentReader:
         def want() -> None:
             if before is not None:
                 self._carriage.unwant(before)
-            self._carriage.want(
-                waiter, self._entry, start, end, Priority.READ_AHEAD, lambda _, __: None
-            )
+            self._carriage.want(waiter, self._entry, start, end, Priority.READ_AHEAD, _ignored)
 
-        self._state.loop.post(want)
+        self._state.loop.post(want, _ignored)
 
     def _wait(self, start: int, end: int) -> None:
         come = threading.Event()
@@ -88,15 +94,19 @@ class ContentReader:
                 failure.append(error)
             come.set()
 
+        def posted(_: None, error: SharefsError | None) -> None:
+            if error is not None:
+                done(waiter, error)
+
         waiter = self._carriage.new_waiter()
         self._state.loop.post(
-            lambda: self._carriage.want(waiter, self._entry, start, end, Priority.READ, done)
+            lambda: self._carriage.want(waiter, self._entry, start, end, Priority.READ, done),
+            posted,
         )
-        if not come.wait(READ_SECONDS_MAX):
-            self._state.loop.post(lambda: self._carriage.unwant(waiter))
-            raise NoHolderOnline("The bytes did not come in time.")
-        if failure:
-            raise failure[0]
+        if come.wait(READ_SECONDS_MAX) and not failure:
+            return
+        self._state.loop.post(lambda: self._carriage.unwant(waiter))
+        raise failure[0] if failure else NoHolderOnline("The bytes did not come in time.")
 
     def close(self) -> None:
         ahead = self._ahead
@@ -132,7 +142,7 @@ class Contents:
         reader = self.open(entry)
         try:
             for offset in range(0, entry.size, COPY_SIZE_BYTES):
-                os.pwrite(target, reader.read(offset, COPY_SIZE_BYTES), offset)
+                _write_fully(target, reader.read(offset, COPY_SIZE_BYTES), offset)
         finally:
             reader.close()
 
@@ -145,7 +155,7 @@ class Contents:
     def _note(self, folder: int, name: str, base: Base | None) -> DraftNote:
         row = self._state.view.entry(folder)
         assert row is not None, "a draft is in a folder"
-        space = next(r.id for r in list(self._state.replicas.values()) if r.number == row.space)
+        space = self._state.replica_numbered(row.space).id
         kept = DraftBase(base.item, base.context, base.stamp, base.created) if base else None
         return DraftNote(1, space, row.item, name, kept)
 
@@ -176,3 +186,14 @@ class Contents:
                 )
             )
         return drafts
+
+
+def _ignored(*_: object) -> None:
+    """Nobody waits for what is read ahead."""
+
+
+def _write_fully(target: int, data: bytes, offset: int) -> None:
+    # A disk that is getting full takes less at first, and complains only then.
+    view, done = memoryview(data), 0
+    while done < len(view):
+        done += os.pwrite(target, view[done:], offset + done)

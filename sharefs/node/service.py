@@ -273,7 +273,10 @@ class FetchJob:
 
     def _want_all(self) -> None:
         for waiter, row in list(self._waiting.items()):
-            self._node.carriage.fetch(waiter, row, self._done)
+            try:
+                self._node.carriage.fetch(waiter, row, self._done)
+            except UserError as error:
+                self._done(waiter, error)
 
     def _done(self, waiter: int, error: SharefsError | None) -> None:
         with self._lock:

@@ -55,6 +55,8 @@ class State:
     replicas: dict[SpaceId, Replica] = field(default_factory=dict)
     devices: dict[PublicKey, Certificate] = field(default_factory=dict)
     """Every device that some roster knows, by the key its sockets show."""
+    relied_upon: bool = False
+    """This batch made what somebody will rely on who is told of it: the disk must have it first."""
     notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
 
     def send(self, device: DeviceId, message: Message) -> None:
