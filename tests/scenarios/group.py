@@ -30,6 +30,9 @@ END_S_MAX = 30.0
 GROUP_S_MAX = 270.0
 """A group that lives longer is stuck: its nodes are killed, which frees who waits in a mount."""
 LOG_TAIL_LINES = 60
+CRASH_SIZE_BYTES_MAX = 152 * 1024 * 1024
+"""What a crash may have fetched again: a batch that is being synced (see SYNC_SIZE_BYTES), the one
+after it, and what is being stored."""
 
 Value = TypeVar("Value")
 

@@ -12,12 +12,10 @@ import pytest
 
 from sharefs.errors import NodeNotRunning
 from sharefs.web.client import Client
-from tests.scenarios.group import Group, Node, run, shell, start, stop, until
+from tests.scenarios.group import CRASH_SIZE_BYTES_MAX, Group, Node, run, shell, start, stop, until
 from tests.scenarios.real_files import MIB, write_random
 from tests.scenarios.traffic import traffic
 
-BATCHES_SIZE_BYTES = 152 * MIB
-"""What a crash may cost: a batch that is being synced, the next one, and what is being stored."""
 KILLS = 20
 KILLED_SIZE_BYTES = 512 * MIB
 FURTHER_BYTES_MAX = 200 * MIB
@@ -125,7 +123,7 @@ def test_twenty_kills_lose_nothing_and_cost_no_more_than_a_batch_each(family: li
         start(bob)
         before, kept = kept, bob.local_bytes() - elsewhere
         assert kept >= before, "what was kept is kept"
-        assert kept >= done - BATCHES_SIZE_BYTES, "no more than the last batch is lost"
+        assert kept >= done - CRASH_SIZE_BYTES_MAX, "no more than the last batch is lost"
     until(lambda: bob.sees_online("Anna"), 15)
     received = traffic(bob.pid).received
     bob.ask("fetch", theirs)

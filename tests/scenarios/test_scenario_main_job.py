@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.group import Group, Node, admit, run, shell, start, stop, until
+from tests.scenarios.group import (
+    CRASH_SIZE_BYTES_MAX,
+    Group,
+    Node,
+    admit,
+    run,
+    shell,
+    start,
+    stop,
+    until,
+)
 from tests.scenarios.real_files import MIB, describe, write_random, write_tree
 from tests.scenarios.traffic import traffic
 
@@ -14,8 +24,6 @@ FILES = 2000
 LARGE_SIZE_BYTES = 1024 * MIB
 LARGE_READ_BYTES_MAX = 48 * MIB
 """The widest read-ahead, and the chunks at its ends."""
-BATCH_SIZE_BYTES = 64 * MIB
-"""What a crash may cost to fetch again: see SYNC_SIZE_BYTES."""
 CHATTER_SIZE_BYTES_MAX = 2 * MIB
 """What a walk through ghosts may carry: pings, and records that were on their way."""
 
@@ -92,7 +100,7 @@ def test_a_node_killed_in_the_middle_of_a_fetch_goes_on_from_there(bob: Node, so
     start(bob)
     until(lambda: bob.sees_online("Anna"), 15)
     kept = bob.local_bytes()
-    assert kept >= done - BATCH_SIZE_BYTES - 16 * MIB
+    assert kept >= done - CRASH_SIZE_BYTES_MAX
     before = traffic(bob.pid).received
     bob.shell(f"cd tree && grep large.bin {source.parent}/sums | sha256sum --quiet -c")
     fetched = traffic(bob.pid).received - before
@@ -165,8 +173,8 @@ def test_what_nobody_online_holds_fails_within_seconds(
     assert outcome.code != 0
     assert "Host is down" in outcome.complaint
     assert time.monotonic() - began < 10
-    small = min(p for p in source.glob("README-*.txt") if p.is_file() and p.stat().st_size)
-    theirs = carol.at("Family", "tree", small.name)
+    small = min(path for path in source.rglob("*.txt") if path.is_file() and path.stat().st_size)
+    theirs = carol.at("Family", "tree", *small.relative_to(source).parts)
     assert run(["cmp", theirs, small]).code == 0, "Bob holds it"
     stop(bob)
     until(lambda: carol.xattr(ghost, "state") == "unavailable", 15)
