@@ -1,4 +1,6 @@
-"""How fast is it, and beside what? Run by `make bench`; `bench.py save wire` takes only those.
+"""How fast is it, and beside what? Run by `make bench`, which takes half an hour beside all peers.
+
+`python -m tests.bench.bench save wire --of sharefs` takes only those measures of that subject.
 
 BENCH_SCALE=0.05 in the environment measures a twentieth of the sizes and counts, for a quick trial.
 Each measure runs in a new pair of folders, which is gone afterwards; peers that are not installed
@@ -54,9 +56,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.py", description="Measure sharefs, beside its peers."
-    )
+    parser = argparse.ArgumentParser(prog="bench", description="Measure sharefs, beside its peers.")
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     names = ",".join(subject.name for subject in SUBJECTS)
     parser.add_argument("--of", default=names, metavar="NAMES", help=f"default: {names}")
