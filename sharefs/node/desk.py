@@ -356,6 +356,7 @@ class Desk:
         done = self._already_published(replica, place, draft, adopted) if base is None else None
         if done is not None:
             self._state.contents.register(adopted)
+            self._state.relied_upon = True
             return self._under_inode(replica, done.item, draft.ino)
         if base is None:
             item = self._state.new_item()

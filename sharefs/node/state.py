@@ -56,7 +56,8 @@ class State:
     devices: dict[PublicKey, Certificate] = field(default_factory=dict)
     """Every device that some roster knows, by the key its sockets show."""
     relied_upon: bool = False
-    """This batch made what somebody will rely on who is told of it: the disk must have it first."""
+    """This batch made what somebody will rely on who is told of it: the disk has to have it first.
+    Own records need not say so."""
     notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
 
     def send(self, device: DeviceId, message: Message) -> None:

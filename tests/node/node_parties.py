@@ -23,6 +23,7 @@ from sharefs.records.ids import DeviceId, PublicKey
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import encode_identity, new_identity
 from sharefs.store.home import Home
+from sharefs.sync import machine
 from sharefs.wire.message import Message, decode_message, encode_message
 from sharefs.wire.session import Ping, Pong
 
@@ -58,6 +59,8 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "check_system", lambda: None)
     monkeypatch.setattr(kernel, "prepare_mount_point", lambda path, is_default=False: path)
     monkeypatch.setattr(kernel, "mount", NoMount)
+    # What was lost on the way is made up for soon.
+    monkeypatch.setattr(machine, "SUMMARY_INTERVAL_SECONDS", 0.5)
 
 
 class Party:
