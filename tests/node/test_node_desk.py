@@ -1,7 +1,6 @@
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 
@@ -24,27 +23,9 @@ from sharefs.mount.ports import Draft
 from sharefs.records.ids import ROOT
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
+from sharefs.store.contents import Adopted
 from sharefs.store.drafts import DraftNote
 from tests.node.node_parties import Party, agree, until
-
-
-@contextmanager
-def one_batch(party: Party) -> Iterator[Callable[[int], None]]:
-    """Everything that is posted until `wait_for` so many calls is in one batch."""
-    go, begun = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        begun.set()
-        go.wait(10.0)
-
-    party.node.loop.post(wait)
-    assert begun.wait(10.0)
-
-    def wait_for(count: int) -> None:
-        until(lambda: len(party.node.loop._calls) >= count, "posted")
-
-    yield wait_for
-    go.set()
 
 
 def test_a_folder_is_made_once(anna: Party) -> None:
@@ -306,7 +287,9 @@ def test_a_file_written_into_a_folder_that_others_removed_brings_it_back(
     assert anna.names() == bob.names() == ["docs"]
 
 
-def test_a_version_superseded_in_its_own_batch_leaves_the_node_alive(anna: Party) -> None:
+def test_a_version_superseded_in_its_own_batch_leaves_the_node_alive(
+    anna: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is open, so what it is based on is asked for when it was published; by then a
     newer version stands."""
     anna.write("a.txt", b"one")
@@ -317,11 +300,17 @@ def test_a_version_superseded_in_its_own_batch_leaves_the_node_alive(anna: Party
     reader = core.open(ino, os.O_RDONLY)
     draft = core._overlay.draft(ino)
     assert draft is not None
-    with one_batch(anna) as wait_for:
+    desk, publish_one = anna.node.desk, anna.node.desk._publish
+
+    def publish_and_touch(draft: Draft, adopted: Adopted) -> Shown:
+        shown = publish_one(draft, adopted)
+        desk._touch(ino, 10**18, None)
+        return shown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk, "_publish", publish_and_touch)
         core.release(writer)
-        wait_for(1)
-        anna.node.loop.post(lambda: anna.node.desk._touch(ino, 10**18, None), lambda _, __: None)
-    until(lambda: draft.state is State.OVER)
+        until(lambda: draft.state is State.OVER)
     assert anna.alive
     assert core.read(reader, 0, 9) == b"two"
     again = core.open(ino, os.O_RDWR)
