@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.node_parties import Party, Raw, meet, raw_member, without_kernel
+from sharefs.wire.session import Hello
+from tests.node.node_parties import Party, Raw, meet, raw_member, until, without_kernel
 
 
 @pytest.fixture
@@ -51,5 +52,7 @@ def carol(party: Callable[[str], Party], anna: Party, bob: Party) -> Party:
 def mallory(anna: Party, bob: Party) -> Iterator[Raw]:
     """A member of Family whose sockets say what the test wants: those that were Bob's."""
     raw = raw_member(bob, anna)
+    raw.say(Hello((), (anna.replica().id,), (), False))
+    until(lambda: anna.sees(bob), "who speaks is online")
     yield raw
     raw.close()

@@ -19,9 +19,9 @@ from sharefs.mount.core import Core
 from sharefs.node.node import Node, NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.service import Service
-from sharefs.records.ids import DeviceId, PublicKey
+from sharefs.records.ids import DeviceId
 from sharefs.records.shown import Shown
-from sharefs.spaces.identity import encode_identity, new_identity
+from sharefs.spaces.identity import Identity, encode_identity, new_identity
 from sharefs.store.home import Home
 from sharefs.sync import machine
 from sharefs.wire.message import Message, decode_message, encode_message
@@ -207,9 +207,11 @@ def agree(path: str, *parties: Party, space: str = "Family") -> None:
 class Raw:
     """A member's sockets in hostile hands: says whatever the test wants under that member's key."""
 
-    def __init__(self, secret: bytes, key: PublicKey, at: Party) -> None:
+    def __init__(self, identity: Identity, at: Party) -> None:
+        self.device = identity.device
         self._target = at.identity.certificate.curve_key
-        self.mesh = Mesh(secret, key, lambda _: True)
+        certificate = identity.certificate
+        self.mesh = Mesh(identity.secrets.curve_secret, certificate.curve_key, lambda _: True)
         self.mesh.dial(self._target, at.node.state.address)
         self.arrived: list[Arrived] = []
         until(self._linked)
@@ -258,5 +260,4 @@ class Raw:
 def raw_member(party: Party, at: Party) -> Raw:
     """Take a party's node down, and go on under its key by hand."""
     party.down()
-    secrets = party.identity.secrets
-    return Raw(secrets.curve_secret, secrets.certificate.curve_key, at)
+    return Raw(party.identity, at)
