@@ -1,5 +1,6 @@
 """How do scenarios get nodes: real processes, each with a home and a mount of its own?"""
 
+import errno
 import json
 import os
 import select
@@ -272,7 +273,13 @@ class Node:
         return shell(script, self.at("Family"), seconds)
 
     def xattr(self, path: Path, name: str) -> str:
-        return os.getxattr(path, f"user.sharefs.{name}").decode()
+        """What sharefs tells of an entry; empty if it does not tell that."""
+        try:
+            return os.getxattr(path, f"user.sharefs.{name}").decode()
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+            return ""
 
     # --- the end --------------------------------------------------------------------------------
 
