@@ -171,7 +171,7 @@ class Carriage:
         content, index = message.content, message.index
         if payload is None:
             raise RemoteProtocolError("a chunk without bytes")
-        expected = self._machine.expects(content, index)
+        expected = self._machine.expects(device, content, index)
         self._run(events.ChunkArrived(device, content, index, len(payload)))
         local = self._state.contents.known(content)
         if not expected or local is None or local.manifest is None:

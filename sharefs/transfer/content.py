@@ -196,7 +196,9 @@ class Content:
 
     def keep(self, have: int, coming: int) -> None:
         """Chunks that are here, and chunks that are being copied from other local contents."""
-        assert self.layout, "chunks have no meaning without a manifest"
+        if self.layout is None:
+            # It was forgotten meanwhile, and is wanted anew.
+            return
         self.add_have(have)
         for index in bitmap.indexes(coming & bitmap.span(0, self.layout.count) & ~self.busy):
             self.store(index, 0)

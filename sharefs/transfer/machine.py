@@ -96,14 +96,16 @@ class Transfer:
         done, self._effects = self._effects, []
         return done
 
-    def expects(self, content_id: ContentId, index: int) -> bool:
+    def expects(self, device: DeviceId, content_id: ContentId, index: int) -> bool:
         """Whether a chunk that has just come is worth verifying and writing: to be asked before
-        ChunkArrived is handled."""
+        ChunkArrived is handled. What was not asked for is kept only from whom we would ask."""
         content = self._contents.get(content_id)
-        if content is None or not content.useful or content.layout is None:
+        if content is None or not content.useful or not content.knows(index):
             return False
-        known = 0 <= index < content.layout.count
-        return known and index not in content.storing and not content.have >> index & 1
+        asked = content.requested.get(index) == device
+        much = self._schedule.storing_bytes > STORING_BYTES_MAX
+        new = index not in content.storing and not content.have >> index & 1
+        return new and (asked or not (much or device in self._distrust.of(content_id)))
 
     def snapshot(self, now: float) -> list[Progress]:
         """The contents that somebody waits for, in the order in which they were wanted."""
@@ -291,7 +293,7 @@ class Transfer:
     def _chunk_arrived(
         self, event: events.ChunkArrived, content: Content | None, now: float
     ) -> None:
-        worth = content is not None and self.expects(event.content, event.index)
+        worth = content is not None and self.expects(event.device, event.content, event.index)
         peer = self._peers.get(event.device)
         if peer:
             peer.heard_at = now

@@ -8,6 +8,7 @@ from sharefs.errors import DiskFull, NoHolderOnline
 from sharefs.records.content import MIB
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
+from sharefs.transfer.schedule import STORING_BYTES_MAX
 from sharefs.wire.transfer import Ask, Lack, Offer, WantChunks
 from tests.transfer.transfer_network import (
     ANNA,
@@ -304,7 +305,41 @@ def test_answers_that_nobody_asked_for_are_ignored() -> None:
     for event in strangers[:-1]:
         network.do(event)
     assert not network.wants
-    assert not network.machine.expects(file.id, 0)
+    assert not network.machine.expects(ANNA, file.id, 0)
+
+
+def test_who_was_caught_keeps_no_chunk_from_those_who_have_it() -> None:
+    """Else whoever goes on sending false chunks would have them verified instead of true ones."""
+    network, file = Network(), large_file(1, 10)
+    network.up(Holder(ANNA, withholds_chunks=True).hold(file))
+    network.want(file)
+    network.run(0.5)
+    assert network.machine.expects(BOB, file.id, 3), "what comes late is kept"
+    network.machine._distrust.add(file.id, BOB)
+    assert not network.machine.expects(BOB, file.id, 3)
+    assert network.machine.expects(ANNA, file.id, 3)
+
+
+def test_what_was_not_asked_for_is_not_kept_when_much_waits_to_be_stored() -> None:
+    network, file = Network(), large_file(1, 10)
+    network.up(Holder(ANNA, withholds_chunks=True).hold(file))
+    network.want(file)
+    network.run(0.5)
+    network.machine._schedule.storing_bytes = 2 * STORING_BYTES_MAX
+    assert not network.machine.expects(BOB, file.id, 3)
+    assert network.machine.expects(ANNA, file.id, 3)
+
+
+def test_a_manifest_that_was_kept_for_a_content_forgotten_meanwhile_is_no_matter() -> None:
+    network, file = Network(), large_file(1, 10)
+    network.store_s = 5.0
+    network.up(Holder(ANNA).hold(file))
+    network.do(events.Unwanted(network.want(file)))
+    network.want(file)
+    network.do(events.StoreFailed(file.id, DiskFull("full")))
+    network.want(file)
+    network.do(events.ManifestKept(file.id, b"\x01"))
+    network.run()
 
 
 @pytest.mark.parametrize(

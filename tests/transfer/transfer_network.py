@@ -244,7 +244,7 @@ class Network:
         if not isinstance(event, events.ChunkArrived):
             self.do(event)
             return
-        worth = self.machine.expects(event.content, event.index)
+        worth = self.machine.expects(event.device, event.content, event.index)
         self.do(event)
         if worth:
             kind = events.ChunkBad if holder.lies else events.ChunkStored
