@@ -28,7 +28,7 @@ from sharefs.web.client import Client
 POLL_S = 0.02
 COMMAND_S_MAX = 90.0
 END_S_MAX = 30.0
-GROUP_S_MAX = 270.0
+GROUP_S_MAX = 500.0
 """A group that lives longer is stuck: its nodes are killed, which frees who waits in a mount."""
 LOG_TAIL_LINES = 60
 CRASH_SIZE_BYTES_MAX = 152 * 1024 * 1024
