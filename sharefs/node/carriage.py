@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from sharefs.errors import (
     DiskFull,
@@ -249,6 +250,18 @@ class Carriage:
     def _is_durable(self, content: ContentId) -> bool:
         """Whether even a power cut would leave the bits that say what is here of a content."""
         return content not in self._not_durable and self._state.contents.is_saved(content)
+
+    def recover(self) -> None:
+        """In the pool, after the database was restored: contents that came since lie there still,
+        and may be the only copy."""
+        for path in self._state.contents.unknown_files():
+            try:
+                local = self._state.contents.recognise(path)
+            except UserError as error:
+                log.warning("%s is not known, and can not be read: %s", path, error)
+                continue
+            if local is not None:
+                self._state.loop.post(partial(self._state.contents.keep_recognised, local))
 
     def sync_now(self) -> None:
         """Before the node goes down: what was fetched is not fetched again."""

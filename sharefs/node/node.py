@@ -114,6 +114,7 @@ class Node:
             partial(pool.shutdown, wait=True),
             self.loop.stop,
             self._in_loop(self.peers.say_bye),
+            self._await_reading,
             self._in_loop(self.exchange.settle),
             self._in_loop(self.carriage.sync_now),
             self._settle,
@@ -181,8 +182,9 @@ class Node:
     def _begin(self) -> None:
         for row in self.state.ledger.spaces():
             self._add_replica(row.id)
-        if self.state.store.restored and self.state.replicas:
-            self.state.notice("The database was restored or copied: this device counts anew.")
+        if self.state.store.restored:
+            self.state.notice("The database was restored, or is new: this device counts anew.")
+            self.state.in_pool(self.carriage.recover)
         self.state.refresh_devices()
         self.desk.refresh_spaces()
         for replica in self.state.replicas.values():
@@ -208,6 +210,13 @@ class Node:
     def _settle(self) -> None:
         if not self.loop.stopping:
             self.desk.settle(SETTLE_SECONDS_MAX)
+
+    def _await_reading(self) -> None:
+        """What was saved last, others know of before we go, if they are here."""
+        read = threading.Event()
+        self._in_loop(lambda: self.peers.await_reading(read.set))()
+        if not self.loop.stopping:
+            read.wait(FLUSH_SECONDS_MAX)
 
     def _in_loop(self, call: Callable[[], None]) -> Callable[[], None]:
         """For `_closing`: if the loop still runs."""

@@ -180,9 +180,16 @@ class Peers:
         for device, peer in self.peers.items():
             if peer.online and now - peer.heard > PEER_SILENT_SECONDS:
                 self._offline(device)
-            key = self._state.key_of(device) if peer.online else None
-            if key is not None:
-                self._state.sending.ping(key)
+        for key in self._keys():
+            self._state.sending.ping(key)
+
+    def _keys(self) -> list[PublicKey]:
+        keys = map(self._state.key_of, self.online())
+        return [key for key in keys if key is not None]
+
+    def await_reading(self, done: Callable[[], None]) -> None:
+        """`done` is called when all who are online have read what was sent so far."""
+        self._state.sending.await_reading(self._keys(), done)
 
     def say_bye(self) -> None:
         """The node goes down."""

@@ -9,6 +9,7 @@ read, nothing long is said any more. Who misses an answer asks again, as if it h
 
 import logging
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sharefs.mesh.events import Channel
@@ -48,6 +49,8 @@ class Sending:
         self._mesh = mesh
         self._waiting: list[tuple[PublicKey, bytes]] = []
         self._listeners: dict[PublicKey, _Listener] = {}
+        self._awaited: set[int] = set()
+        self._all_read: Callable[[], None] = lambda: None
 
     def say(self, key: PublicKey, message: Message) -> None:
         """Once the batch is committed."""
@@ -63,14 +66,21 @@ class Sending:
         """The batch is not: what it had to say may not be true."""
         self._waiting.clear()
 
-    def ping(self, key: PublicKey) -> None:
-        """Ask whether it is there, and reads."""
+    def ping(self, key: PublicKey) -> int:
+        """Ask whether it is there, and reads. The number that its Pong is to have."""
         listener = self._listeners.setdefault(key, _Listener())
         number = secrets.randbits(_PING_BITS)
         self._mesh.send(key, Channel.CONTROL, (encode_message(Ping(number)),))
         listener.pings[number] = listener.pinged_bytes = listener.sent_bytes
         if len(listener.pings) > PINGS_MAX:
             del listener.pings[next(iter(listener.pings))]
+        return number
+
+    def await_reading(self, keys: Iterable[PublicKey], done: Callable[[], None]) -> None:
+        """`done` is called when all of these have read what was sent to them so far."""
+        self._awaited, self._all_read = set(map(self.ping, keys)), done
+        if not self._awaited:
+            done()
 
     def answered(self, key: PublicKey, number: int) -> None:
         """A Pong came."""
@@ -78,6 +88,10 @@ class Sending:
         if listener is None or number not in listener.pings:
             return
         listener.read_bytes = max(listener.read_bytes, listener.pings.pop(number))
+        if number in self._awaited:
+            self._awaited.discard(number)
+            if not self._awaited:
+                self._all_read()
 
     def gone(self, key: PublicKey) -> None:
         """The link is lost, and what was queued with it."""

@@ -16,6 +16,7 @@ registers the content is durable: a crash in between leaves a draft that is publ
 import contextlib
 import logging
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ from sharefs.store.local import LocalContent
 __all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
 
 RECENT_CONTENTS_MAX = 256
+_NAME = re.compile("[0-9a-f]{64}")
 
 log = logging.getLogger("sharefs.store")
 
@@ -241,6 +243,34 @@ class ContentStore:
         if adopted.local is not None and self._saved_bytes(adopted.local.content) is None:
             adopted.local.discard()
 
+    # --- after the database was restored --------------------------------------------------------
+
+    def unknown_files(self) -> list[Path]:
+        """Where contents may be that the database does not know. Raises HomeNotUsable."""
+        with translated(self._folder):
+            files = [path for path in self._folder.glob("*/*") if _NAME.fullmatch(path.name)]
+        return [file for file in sorted(files) if self._saved_bytes(_content_at(file)) is None]
+
+    def recognise(self, path: Path) -> LocalContent | None:
+        """Cut such a file, and trust it if it is whole; `keep_recognised` is to follow. For the
+        pool. Raises LocalDamage, HomeNotUsable."""
+        content = _content_at(path)
+        with translated(path), path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not status.st_size:
+                return None
+            manifest, encoded = cut(file.fileno(), status.st_size)
+            if content_id(encoded) != content:
+                return None
+            os.fdatasync(file.fileno())
+        local = self.open(content, status.st_size)
+        local.begin(manifest, encoded)
+        return local if local.trust(status.st_ino) else None
+
+    def keep_recognised(self, local: LocalContent) -> None:
+        """Loop only, in a transaction."""
+        self._save(local, local.synced)
+
     # --- the database, in the loop --------------------------------------------------------------
 
     def free(self, content: ContentId) -> int:
@@ -301,6 +331,10 @@ class ContentStore:
                 (content,),
             )
         )
+
+
+def _content_at(path: Path) -> ContentId:
+    return ContentId(bytes.fromhex(path.name))
 
 
 def _remove_published(draft: Path) -> None:

@@ -56,3 +56,4 @@ def mallory(anna: Party, bob: Party) -> Iterator[Raw]:
     until(lambda: anna.sees(bob), "who speaks is online")
     yield raw
     raw.close()
+    until(lambda: not (anna.alive and anna.sees(bob)), "its absence is noticed")

@@ -74,12 +74,15 @@ class Party:
         identity = new_identity(seed, name, "laptop", 1000)
         self.home.write_identity(encode_identity(identity))
         self.device: DeviceId = identity.device
+        self._listen: str | None = "127.0.0.1:0"
         self.identity = identity
 
     # --- life -----------------------------------------------------------------------------------
 
     def up(self) -> "Party":
-        self.service = Service(self.home, NodeOptions(listen="127.0.0.1:0", discovery=False))
+        self.service = Service(self.home, NodeOptions(listen=self._listen, discovery=False))
+        # From then on where it was before, so that the others find it.
+        self._listen = None
         self.node: Node = self.service._node
         self.service.start()
         return self
@@ -214,6 +217,7 @@ class Raw:
         self.mesh = Mesh(identity.secrets.curve_secret, certificate.curve_key, lambda _: True)
         self.mesh.dial(self._target, at.node.state.address)
         self.arrived: list[Arrived] = []
+        self.answers_pings = False
         until(self._linked)
 
     def _linked(self) -> bool:
@@ -222,7 +226,13 @@ class Raw:
 
     def _turn(self) -> None:
         events = self.mesh.wait(0.0)
-        self.arrived += [event for event in events if isinstance(event, Arrived)]
+        for event in events:
+            if isinstance(event, Arrived):
+                self.arrived.append(event)
+                message = decode_message(event.header)
+                if self.answers_pings and isinstance(message, Ping):
+                    pong = encode_message(Pong(message.number))
+                    self.mesh.send(self._target, Channel.CONTROL, (pong,))
 
     def say(self, *messages: Message) -> None:
         self.send(*(encode_message(message) for message in messages))

@@ -1,0 +1,295 @@
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from sharefs.errors import DatabaseTooNew, HomeNotUsable, NodeAlreadyRunning, NodeFailed
+from sharefs.node.node import NodeOptions
+from sharefs.node.service import Service
+from sharefs.records.ids import ROOT
+from sharefs.store.drafts import DraftBase, DraftNote
+from sharefs.wire.sync import Push
+from tests.node.node_parties import Party, Raw, agree, meet, until
+
+
+def test_everything_is_there_after_a_restart(anna: Party, bob: Party) -> None:
+    anna.write("docs/a.txt", b"hello")
+    agree("docs/a.txt", anna, bob)
+    for each in (anna, bob):
+        each.down()
+    for each in (anna, bob):
+        each.up()
+    assert anna.read("docs/a.txt") == b"hello"
+    assert bob.names("docs") == ["a.txt"]
+    meet(anna, bob)
+    assert bob.read("docs/a.txt") == b"hello"
+
+
+def test_what_is_done_while_apart_arrives_when_they_meet(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"one")
+    agree("a.txt", anna, bob)
+    anna.down()
+    bob.node.desk.rename(bob.there("a.txt").ino, bob.top(), "b.txt")
+    bob.write("c.txt", b"new")
+    bob.down()
+    anna.up()
+    anna.write("d.txt", b"mine")
+    bob.up()
+    until(lambda: anna.names() == bob.names() == ["b.txt", "c.txt", "d.txt"])
+    assert anna.read("c.txt") == b"new"
+
+
+def test_the_last_save_is_told_before_the_node_goes_down(
+    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is closed as the mount goes is published, durable, and pushed before the Bye."""
+    core = anna.node.core
+    handle = core.create(anna.top(), "a.txt", 0o644, os.O_RDWR)
+    core.write(handle, 0, b"hello")
+    settle = anna.node.desk.settle
+
+    def close_at_last(seconds: float) -> None:
+        core.release(handle)
+        settle(seconds)
+
+    monkeypatch.setattr(anna.node.desk, "settle", close_at_last)
+    going = threading.Thread(target=anna.down)
+    going.start()
+    mallory.answers_pings = True
+    until(lambda: mallory.heard(Push) and not going.is_alive())
+    anna.up()
+    assert anna.read("a.txt") == b"hello"
+
+
+def test_going_down_leaves_nothing_behind(anna: Party, bob: Party) -> None:
+    before = set(threading.enumerate())
+    anna.write("a.txt", b"hello")
+    agree("a.txt", anna, bob)
+    bob.read("a.txt")
+    for each in (anna, bob):
+        each.down()
+    names = [thread.name for thread in threading.enumerate() if thread in before]
+    assert not [name for name in names if name.startswith("sharefs")]
+    assert not list(anna.home.drafts_folder.iterdir())
+    for each in (anna, bob):
+        each.up()
+        assert not each.node.state.store.unclean
+        content = each.there("a.txt").content
+        assert content is not None
+        assert each.node.state.contents.local_bytes(content) == 5
+
+
+def test_a_step_of_going_down_that_fails_keeps_no_other_from_being_done(
+    anna: Party, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna.write("a.txt", b"hello")
+
+    def fail(*_: object) -> None:
+        raise OSError("stuck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(anna.node._mounted, "unmount", fail)
+        patch.setattr(anna.node.carriage, "sync_now", fail)
+        anna.node._closing[-1] = fail
+        anna.down()
+    assert "going down" in caplog.text
+    anna.up()
+    assert anna.read("a.txt") == b"hello"
+
+
+def test_a_fault_of_the_loop_ends_the_node_and_loses_nothing(
+    anna: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna.write("a.txt", b"hello")
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    anna.node.loop.post(fail)
+    with pytest.raises(NodeFailed):
+        anna.service.wait()
+    anna.down()
+    anna.up()
+    assert anna.read("a.txt") == b"hello"
+    assert "the loop failed" in caplog.text
+
+
+def test_one_home_has_one_node(anna: Party) -> None:
+    second = Service(anna.home, NodeOptions(listen="127.0.0.1:0", discovery=False))
+    with pytest.raises(NodeAlreadyRunning):
+        second.start()
+    second.close()
+    anna.write("a.txt", b"the first is not disturbed")
+
+
+def test_a_newer_database_is_refused_untouched_and_the_home_left_free(anna: Party) -> None:
+    anna.down()
+    connection = sqlite3.connect(anna.home.database_file)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = anna.home.database_file.read_bytes()
+    token = anna.home.token_file.read_bytes()
+    for _ in range(2):
+        with pytest.raises(DatabaseTooNew):
+            anna.up()
+    assert anna.home.database_file.read_bytes() == before
+    assert anna.home.token_file.read_bytes() == token
+
+
+def test_a_damaged_identity_is_told(anna: Party) -> None:
+    anna.down()
+    identity = anna.home.identity_file.read_bytes()
+    anna.home.identity_file.write_bytes(identity[:-5])
+    with pytest.raises(HomeNotUsable, match="identity"):
+        anna.up()
+    anna.home.identity_file.write_bytes(identity)
+    anna.up()
+
+
+def test_a_port_that_was_used_before_is_used_again(anna: Party) -> None:
+    before = anna.node.state.address
+    anna.down()
+    anna.up()
+    assert anna.node.state.address == before
+
+
+# --- after a kill -------------------------------------------------------------------------------
+
+
+def left_draft(party: Party, name: str, data: bytes, base: DraftBase | None) -> Path:
+    """What a program had written when the node was killed."""
+    note = DraftNote(1, party.replica().id, ROOT, name, base)
+    descriptor, path = party.node.state.drafts.create(note)
+    os.write(descriptor, data)
+    os.close(descriptor)
+    return path
+
+
+def test_a_draft_left_by_a_kill_is_published_with_the_base_it_had(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob)
+    row = anna.there("a.txt")
+    base = anna.node.desk.base(row)
+    path = left_draft(
+        anna, "a.txt", b"second", DraftBase(base.item, base.context, base.stamp, base.created)
+    )
+    new = left_draft(anna, "new.txt", b"new", None)
+    anna.kill()
+    anna.up()
+    until(lambda: anna.entry("a.txt") and anna.read("a.txt") == b"second")
+    agree("a.txt", anna, bob)
+    agree("new.txt", anna, bob)
+    assert bob.there("a.txt").item == row.item
+    assert bob.names() == ["a.txt", "new.txt"], "it is no conflict"
+    assert bob.read("a.txt") == b"second"
+    until(lambda: not path.exists() and not new.exists())
+
+
+def test_a_draft_left_by_a_kill_is_in_conflict_with_what_came_meanwhile(
+    anna: Party, bob: Party
+) -> None:
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob)
+    assert bob.read("a.txt") == b"first"
+    base = anna.node.desk.base(anna.there("a.txt"))
+    left_draft(
+        anna, "a.txt", b"by anna", DraftBase(base.item, base.context, base.stamp, base.created)
+    )
+    bob.write("a.txt", b"by bob")
+    agree("a.txt", anna, bob)
+    anna.kill()
+    anna.up()
+    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
+    assert {anna.read(name) for name in anna.names()} == {b"by anna", b"by bob"}
+
+
+def test_a_file_published_just_before_a_kill_is_one_file(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record was committed, and its draft not removed yet."""
+    with monkeypatch.context() as patch:
+        patch.setattr(anna.node.state.store, "make_durable", lambda: None)
+        anna.write("a.txt", b"hello")
+        assert list(anna.home.drafts_folder.iterdir())
+        anna.kill()
+    anna.up()
+    until(lambda: not list(anna.home.drafts_folder.iterdir()))
+    agree("a.txt", anna, bob)
+    assert anna.names() == bob.names() == ["a.txt"]
+    assert bob.read("a.txt") == b"hello"
+
+
+def test_a_draft_of_a_space_that_is_not_here_is_kept_and_told(anna: Party) -> None:
+    anna.write("a.txt", b"hello")
+    note = DraftNote(1, type(anna.replica().id)(bytes(32)), ROOT, "lost.txt", None)
+    descriptor, path = anna.node.state.drafts.create(note)
+    os.close(descriptor)
+    stray = anna.home.drafts_folder / "stray"
+    stray.write_bytes(b"no note")
+    anna.kill()
+    anna.up()
+    assert path.exists()
+    assert stray.exists()
+    told = " ".join(anna.node.state.notices)
+    assert "lost.txt" in told
+    assert "stray" in told
+
+
+def test_what_was_verified_before_a_kill_is_not_fetched_again(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(2_000_000)
+    anna.write("big", data)
+    agree("big", anna, bob)
+    row = bob.there("big")
+    handle = bob.node.core.open(row.ino, os.O_RDONLY)
+    bob.node.core.read(handle, 0, 1000)
+    assert row.content is not None
+    contents = bob.node.state.contents
+    content = row.content
+    until(lambda: contents.is_saved(content), "the bits are saved")
+    here = contents.local_bytes(content)
+    bob.kill()
+    bob.up()
+    local = bob.node.state.contents.open(content, row.size)
+    assert local.local_bytes == here > 0
+    assert bob.node.state.store.unclean
+    meet(anna, bob)
+    assert bob.read("big") == data
+
+
+def local_bytes(party: Party, name: str) -> int:
+    row = party.entry(name)
+    return party.node.state.contents.local_bytes(row.content) if row and row.content else 0
+
+
+# --- a restored database ------------------------------------------------------------------------
+
+
+def test_a_restored_database_counts_anew_and_nothing_is_lost(
+    anna: Party, bob: Party, tmp_path: Path
+) -> None:
+    anna.write("before.txt", b"before the backup")
+    agree("before.txt", anna, bob)
+    old = anna.replica().incarnation
+    anna.down()
+    anna.backup(tmp_path / "backup")
+    anna.up()
+    anna.write("after.txt", b"after the backup")
+    anna.write("before.txt", b"changed")
+    agree("after.txt", anna, bob)
+    agree("before.txt", anna, bob)
+    assert bob.read("after.txt") == b"after the backup"
+    anna.down()
+    anna.restore(tmp_path / "backup")
+    anna.up()
+    assert anna.replica().incarnation != old
+    assert any("restored" in notice for notice in anna.node.state.notices)
+    anna.write("new.txt", b"new")
+    until(lambda: anna.names() == bob.names() == ["after.txt", "before.txt", "new.txt"])
+    assert anna.read("after.txt") == b"after the backup"
+    until(lambda: local_bytes(anna, "before.txt"), "its bytes are recognised")
+    assert anna.read("before.txt") == b"changed"
+    assert bob.read("new.txt") == b"new"
