@@ -42,8 +42,9 @@ def family(mounted: kernel.Mounted) -> Path:
 
 def run(command: str, folder: Path) -> str:
     done = subprocess.run(
-        ["bash", "-ec", command],
-        cwd=folder,
+        # Not `cwd`: the child would enter the mount before it is a program of its own, while this
+        # process, which serves the mount, waits for that with its interpreter locked.
+        ["bash", "-ec", f'cd "$0"; {command}', str(folder)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -80,8 +81,7 @@ def test_it_can_be_unmounted_while_a_program_has_a_file_open(
     mount_point = kernel.prepare_mount_point(tmp_path / "spaces")
     mounted = kernel.mount(core, mount_point)
     with subprocess.Popen(
-        ["bash", "-c", "exec 3<Family/a; echo open; read -r; exec 3<&-"],
-        cwd=mount_point,
+        ["bash", "-c", 'exec 3<"$0/Family/a"; echo open; read -r; exec 3<&-', str(mount_point)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as program:
