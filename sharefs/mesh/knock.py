@@ -19,6 +19,8 @@ from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import curve_public_key
 from sharefs.spaces.ticket import Address
 
+ASK_AGAIN_S = 1.0
+"""Where two bearers of one ticket knock at once, an answer may go to the other."""
 REFUSED_CONNECTIONS_MAX = 3
 """The third comes about half a second after the first: a node that is just restarting is found."""
 _MONITORED = (
@@ -31,8 +33,8 @@ def knock(
 ) -> bytes:
     """Ask the device at `address`, which must have the key `server`, and return its answer.
 
-    Blocks. `secret` is the curve secret of the ticket. The question is asked again when the
-    connection is made again, so it may arrive more than once.
+    Blocks. `secret` is the curve secret of the ticket. The question is asked again when no answer
+    comes, and when the connection is made again, so it may arrive more than once.
 
     Raises TicketNotValid when the device does not admit the ticket's key, and InviterNotReachable
     when nobody who has the key `server` answers there in time.
@@ -61,9 +63,13 @@ def _ask(
     poller.register(socket, zmq.POLLIN)
     poller.register(monitor.socket, zmq.POLLIN)
     question = (greeting(os.urandom(INSTANCE_SIZE_BYTES)), (frame,))
-    refused = 0
+    refused, again = 0, time.monotonic() + ASK_AGAIN_S
     while (left_s := end - time.monotonic()) > 0 and refused < REFUSED_CONNECTIONS_MAX:
-        poller.poll(int(left_s * 1000) + 1)
+        poller.poll(int(min(left_s, ASK_AGAIN_S) * 1000) + 1)
+        if time.monotonic() >= again:
+            again += ASK_AGAIN_S
+            for message in question:
+                send_or_refuse(socket, message)
         for event in monitor.read():
             if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 raise TicketNotValid(_DENIED)

@@ -83,7 +83,7 @@ class Peers:
             case Hello():
                 self._greeted(device, message)
             case Ping():
-                self._state.send(device, Pong(message.number))
+                self._state.sending.say(key, Pong(message.number))
             case Bye():
                 self._offline(device)
             case Pong():

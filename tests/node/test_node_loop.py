@@ -162,6 +162,7 @@ def test_arrivals_of_a_batch_that_met_a_full_disk_are_not_lost(loop: Loop, disk:
             raise full.pop()
 
     disk.arrivals = [first, lambda: loop.post(write(disk, "second came"), told)]
+    disk.wake()
     loop.start()
     told.wait()
     assert disk.said[0] == "rolled back"
