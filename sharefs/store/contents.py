@@ -281,6 +281,7 @@ class ContentStore:
         self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
         self._touch(content)
         freed = local.discard()
+        local.told = -1
         with self._unsaved_lock:
             self._unsaved.pop(content, None)
         return freed
@@ -299,9 +300,12 @@ class ContentStore:
         )
         if here == local.size:
             self._save_chunks(local)
-        self._touch(local.content)
+        if here != local.told:
+            # Many entries may have one content, and each of them is published.
+            self._touch(local.content)
 
         def committed() -> None:
+            local.told = here
             with self._unsaved_lock:
                 if local.bitmap == bits:
                     self._unsaved.pop(local.content, None)

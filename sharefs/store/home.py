@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Home:
                 data,
                 platformdirs.user_config_path(_APPLICATION),
                 data,
-                platformdirs.user_runtime_path(_APPLICATION),
+                _system_runtime_folder(),
                 platformdirs.user_documents_path() / MOUNT_NAME,
             )
         home = directory.absolute()
@@ -156,6 +157,14 @@ class Home:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return HeldLock(descriptor)
+
+
+def _system_runtime_folder() -> Path:
+    """Without a session of its own (su, cron), a user has none: platformdirs says so as a warning,
+    and takes one below the folder for temporary files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return platformdirs.user_runtime_path(_APPLICATION)
 
 
 class HeldLock:

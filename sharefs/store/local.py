@@ -40,6 +40,8 @@ class LocalContent:
         self.content = content
         self.size = size
         self.manifest: Manifest | None = None
+        self.told = -1
+        """How many bytes the view was last told to be here; the store's to keep."""
         self._path = path
         self._changed = changed
         self._lock = threading.Lock()

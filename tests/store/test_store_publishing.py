@@ -9,8 +9,8 @@ import pytest
 
 from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id
-from sharefs.records.ids import ContentId
-from tests.store.store_parties import Disk, content_of, random_chunks
+from sharefs.records.ids import ROOT, ContentId
+from tests.store.store_parties import Disk, content_of, random_chunks, shown
 
 # --- publishing -----------------------------------------------------------------------------------
 
@@ -187,6 +187,23 @@ def test_a_freed_content_is_a_ghost_and_can_be_fetched_again(disk: Disk) -> None
     disk.save()
     disk.restart()
     assert disk.contents.open(content, 0).complete
+
+
+def test_folders_are_told_when_the_local_bytes_of_a_content_change_and_only_then(
+    disk: Disk,
+) -> None:
+    data = os.urandom(3000)
+    content = disk.publish(data)
+    with disk.store.transaction():
+        disk.store.shelf(1).save(shown(20, "a", size=3000, content=content))
+    disk.store.take_touched()
+    disk.publish(data)
+    assert disk.store.take_touched() == set()
+    with disk.store.transaction():
+        disk.contents.free(content)
+    assert disk.store.take_touched() == {(1, ROOT)}
+    disk.publish(data)
+    assert disk.store.take_touched() == {(1, ROOT)}
 
 
 def test_bits_synced_before_a_free_are_not_saved_after_it(disk: Disk) -> None:
