@@ -16,6 +16,7 @@ from sharefs.mesh.events import Arrived, Channel
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
+from sharefs.node import carriage
 from sharefs.node.node import Node, NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.service import Service
@@ -61,6 +62,7 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "mount", NoMount)
     # What was lost on the way is made up for soon.
     monkeypatch.setattr(machine, "SUMMARY_INTERVAL_SECONDS", 0.5)
+    monkeypatch.setattr(carriage, "SYNC_INTERVAL_SECONDS", 0.05)
 
 
 class Party:

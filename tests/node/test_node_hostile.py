@@ -88,15 +88,20 @@ def test_messages_about_wrong_spaces_and_contents_are_not_answered(
     assert not any(s.shipments for s in mallory.heard(Page))
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["fe80::1%a b", "fe80::1%]:1;tcp://x", "::1%" + "9" * 200, "ö.example", "*", "-", "a" * 255],
-)
-def test_an_address_that_is_none_does_no_harm(anna: Party, mallory: Raw, host: str) -> None:
-    address = Address(host, 1, 65535)
+def test_addresses_that_are_none_do_no_harm(anna: Party, mallory: Raw) -> None:
     bob = next(iter(anna.node.state.devices.values()))
-    door = Door(bob.device, bob.curve_key, (address,))
-    mallory.say(Hello((address,), (space_of(anna),), (door,), True))
+    for host in (
+        "fe80::1%a b",
+        "fe80::1%]:1;tcp://x",
+        "::1%" + "9" * 200,
+        "ö.example",
+        "*",
+        "-",
+        "a" * 255,
+    ):
+        address = Address(host, 1, 65535)
+        door = Door(bob.device, bob.curve_key, (address,))
+        mallory.say(Hello((address,), (space_of(anna),), (door,), True))
     mallory.settle()
     assert anna.alive
 
