@@ -267,6 +267,9 @@ class FetchJob:
             else:
                 wanted.append(row)
         for row in wanted:
+            if row.content is not None:
+                # What an unclean stop left in doubt is verified here, and not in the loop.
+                contents.open(row.content, row.size)
             waiter = self._node.carriage.new_waiter()
             self._waiting[waiter] = row
         self._node.loop.call(self._want_all)

@@ -82,7 +82,7 @@ class Serving:
         space's."""
         if not self._state.replicas[space].shelf.entries_of(content):
             return None
-        return self._state.contents.known(content)
+        return self._state.contents.known_now(content)
 
     # --- questions ------------------------------------------------------------------------------
 

@@ -70,6 +70,11 @@ class ContentStore:
 
         Verifies first what an unclean stop left in doubt, which takes as long as reading it.
         """
+        local = self._get(content, size)
+        local.settle()
+        return local
+
+    def _get(self, content: ContentId, size: int) -> LocalContent:
         local = self._in_use.get(content)
         if local is None:
             with self._lock:
@@ -78,7 +83,6 @@ class ContentStore:
                     local = self._load(content) or self._new(content, size)
                     self._in_use[content] = local
                     self._recent.append(local)
-        local.settle()
         return local
 
     def known(self, content: ContentId) -> LocalContent | None:
@@ -87,6 +91,14 @@ class ContentStore:
             return None
         local = self.open(content, 0)
         return local if local.manifest is not None else None
+
+    def known_now(self, content: ContentId) -> LocalContent | None:
+        """As `known`, but None for what has to be verified first: for the loop, which must not
+        wait for that."""
+        if content not in self._in_use and self._saved_bytes(content) is None:
+            return None
+        local = self._get(content, 0)
+        return None if local.suspect or local.manifest is None else local
 
     def local_bytes(self, content: ContentId) -> int:
         """How many bytes of a content are here."""

@@ -76,6 +76,11 @@ class LocalContent:
         return self._here == self.size and self.manifest is not None
 
     @property
+    def suspect(self) -> bool:
+        """Whether `settle` has to verify first what is here."""
+        return self._suspect
+
+    @property
     def encoded(self) -> bytes:
         """The manifest's canonical bytes."""
         assert self.manifest is not None, "asked of a content with a manifest"

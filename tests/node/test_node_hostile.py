@@ -3,6 +3,8 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from hypothesis import given, settings
+from msgspec.structs import replace
 
 from sharefs.mesh.events import Channel
 from sharefs.node import sending as sending_module
@@ -13,6 +15,7 @@ from sharefs.wire.message import Message, encode_message
 from sharefs.wire.session import Bye, Hello, Ping, Pong, Redeemed, Refused
 from sharefs.wire.sync import Page, Pull, PullRoster, RosterOperations, Summary
 from sharefs.wire.transfer import Ask, Chunk, Lack, Offer, WantChunks
+from tests import shapes
 from tests.node.node_parties import Party, Raw, until
 
 NOWHERE = SpaceId(bytes(32))
@@ -65,6 +68,34 @@ def test_garbage_from_a_member_is_dropped(anna: Party, mallory: Raw) -> None:
             data[draw.randrange(len(data))] = draw.randrange(256)
         mallory.send(bytes(data[: draw.randrange(1, len(data) + 1)]))
         mallory.send(draw.randbytes(draw.randrange(1, 60)), payload=draw.randbytes(9))
+    mallory.settle()
+    assert anna.alive
+    anna.write("b.txt", b"still here")
+    assert anna.read("a.txt") == b"hello"
+
+
+def sound_messages(space: SpaceId, content: ContentId) -> list[Message]:
+    """Many that are well-formed, about a space and a content that there are."""
+    drawn: list[Message] = []
+
+    @settings(max_examples=400, database=None)
+    @given(shapes.values(Message))
+    def draw(message: Message) -> None:
+        fields = {"space": space, "content": content}
+        known = {name: value for name, value in fields.items() if hasattr(message, name)}
+        drawn.append(replace(message, **known))
+
+    draw()
+    return drawn
+
+
+def test_sound_messages_without_sense_are_dropped(anna: Party, mallory: Raw) -> None:
+    anna.write("a.txt", b"hello")
+    space = space_of(anna)
+    for message in sound_messages(space, content_of(anna, "a.txt")):
+        mallory.say(message)
+        if isinstance(message, Bye):
+            mallory.say(Hello((), (space,), (), False))
     mallory.settle()
     assert anna.alive
     anna.write("b.txt", b"still here")

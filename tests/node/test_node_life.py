@@ -9,6 +9,7 @@ from sharefs.errors import DatabaseTooNew, HomeNotUsable, NodeAlreadyRunning, No
 from sharefs.node.node import NodeOptions
 from sharefs.node.service import Service
 from sharefs.records.ids import ROOT
+from sharefs.store.contents import ContentStore
 from sharefs.store.drafts import DraftBase, DraftNote
 from sharefs.wire.sync import Push
 from tests.node.node_parties import Party, Raw, agree, meet, until
@@ -258,6 +259,27 @@ def test_what_was_verified_before_a_kill_is_not_fetched_again(
     assert bob.node.state.store.unclean
     meet(anna, bob)
     assert bob.read("big") == data
+
+
+def test_what_a_kill_left_in_doubt_is_not_verified_in_the_loop(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may take minutes; meanwhile nothing is said of it."""
+    anna.write("big", os.urandom(2_000_000))
+    agree("big", anna, bob)
+    row = bob.there("big")
+    content = row.content
+    assert content is not None
+    handle = bob.node.core.open(row.ino, os.O_RDONLY)
+    bob.node.core.read(handle, 0, 1000)
+    until(lambda: bob.node.state.contents.is_saved(content), "the bits are saved")
+    bob.kill()
+    monkeypatch.setattr(ContentStore, "verify_suspects", lambda _: None)
+    bob.up()
+    serving, space = bob.node.carriage.serving, bob.replica().id
+    assert bob.node.loop.call(lambda: serving._known(space, content)) is None
+    assert bob.node.state.contents.open(content, row.size).local_bytes > 0
+    assert bob.node.loop.call(lambda: serving._known(space, content)) is not None
 
 
 def local_bytes(party: Party, name: str) -> int:
