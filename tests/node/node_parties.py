@@ -17,6 +17,7 @@ from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
 from sharefs.node import carriage
+from sharefs.node import node as node_module
 from sharefs.node.node import Node, NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.service import Service
@@ -63,6 +64,7 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     # What was lost on the way is made up for soon.
     monkeypatch.setattr(machine, "SUMMARY_INTERVAL_SECONDS", 0.5)
     monkeypatch.setattr(carriage, "SYNC_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(node_module, "PING_INTERVAL_SECONDS", 0.3)
 
 
 class Party:
