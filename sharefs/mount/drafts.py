@@ -60,6 +60,8 @@ class DraftFile:
     replaces: Shown | None = None
     """The entry of the view whose item a placed draft took over."""
     state: State = State.OPEN
+    left: bool = False
+    """An earlier run of the node left it."""
     orphaned: bool = False
     """Its name was removed here: it goes when its last user does."""
     users: int = 0

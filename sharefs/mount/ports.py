@@ -51,6 +51,9 @@ class Draft:
     """The file with its bytes; whoever publishes takes it over."""
     mtime_ns: int
     executable: bool
+    size: int
+    left: bool = False
+    """An earlier run of the node left it."""
 
 
 class View(Protocol):

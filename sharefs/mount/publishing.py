@@ -83,6 +83,8 @@ class Publishing:
                 draft.path,
                 draft.mtime_ns,
                 draft.executable,
+                draft.size,
+                draft.left,
             )
             self._changes.publish(whole, partial(self._answered, draft))
         except Exception:
@@ -169,9 +171,10 @@ class Publishing:
             True,
             left.path,
             -1,
-            left.path.stat().st_size,
+            left.size,
             left.mtime_ns,
             left.executable,
+            left=True,
         )
         entry = self._view.lookup(left.folder, left.name)
         draft.base = left.base

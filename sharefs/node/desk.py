@@ -4,16 +4,10 @@ Implements `View` and `Changes` of `sharefs.mount.ports`.
 """
 
 import logging
-import threading
-import time
-from collections import deque
 from collections.abc import Callable
-
-from msgspec.structs import replace
 
 from sharefs.errors import (
     CrossSpaceMove,
-    DiskFull,
     EntryExists,
     FolderNotEmpty,
     IsAFolder,
@@ -21,9 +15,9 @@ from sharefs.errors import (
     NotAFolder,
     NotAllowed,
     ReadOnlySpace,
-    SharefsError,
 )
 from sharefs.mount.ports import Base, Draft, SpaceFolder
+from sharefs.node.publication import Publication
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType, check_name
@@ -31,14 +25,10 @@ from sharefs.records.ids import ROOT, ItemId, creator_of
 from sharefs.records.record import Record, context_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.rights import Right
-from sharefs.store.contents import Adopted
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
 
 log = logging.getLogger("sharefs.node")
-
-DISK_FULL_RETRY_SECONDS = 5.0
-ADOPTING_MAX = 2
 
 
 class Desk:
@@ -48,14 +38,7 @@ class Desk:
         self._state = state
         self._holders_online = holders_online
         self._folders: list[SpaceFolder] = []
-        self._publishing = 0
-        self._idle = threading.Condition()
-        """Guards the count of drafts that are being published, and those that wait for the pool."""
-        self._drafts: deque[tuple[Draft, Callable[[Shown | None], None]]] = deque()
-        self._adopting = 0
-        self._retrying = False
-        self.retry: Callable[[], None] = lambda: None
-        """Called, in the pool, when the disk was full: publish again what could not be."""
+        self.publication = Publication(state)
 
     # --- View -----------------------------------------------------------------------------------
 
@@ -138,82 +121,7 @@ class Desk:
         self._state.loop.call(lambda: self._touch(ino, mtime_ns, executable))
 
     def publish(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
-        with self._idle:
-            self._publishing += 1
-
-        def counted(shown: Shown | None) -> None:
-            try:
-                # It may publish the next version, which is to be waited for as well.
-                done(shown)
-            finally:
-                with self._idle:
-                    self._publishing -= 1
-                    self._idle.notify_all()
-
-        self._publish_soon(draft, counted)
-
-    def settle(self, seconds: float) -> None:
-        """Wait until all that was to be published is, or could not be."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._publishing == 0, seconds)
-
-    def _publish_soon(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
-        """Drafts are many and small, or few and large: two threads of the pool take turns, as to
-        hand each draft to the pool would cost more than to cut it."""
-        with self._idle:
-            self._drafts.append((draft, done))
-            if self._adopting >= ADOPTING_MAX:
-                return
-            self._adopting += 1
-        self._state.in_pool(self._adopt_all)
-
-    def _adopt_all(self) -> None:
-        while True:
-            with self._idle:
-                if not self._drafts:
-                    self._adopting -= 1
-                    return
-                draft, done = self._drafts.popleft()
-            self._adopt(draft, done)
-
-    def _adopt(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
-        def finish(adopted: Adopted, shown: Shown | None, error: SharefsError | None) -> None:
-            if error is not None:
-                self._state.contents.give_back(adopted)
-                log.warning("%s can not be published: %s", draft.name, error)
-            if isinstance(error, DiskFull):
-                self._wait_for_room(draft, error)
-            done(shown)
-
-        try:
-            adopted = self._state.contents.adopt(draft.path)
-        except DiskFull as error:
-            self._wait_for_room(draft, error)
-            done(None)
-        except (SharefsError, OSError):
-            log.exception("%s can not be published", draft.name)
-            done(None)
-        else:
-            self._state.loop.post(
-                lambda: self._publish(draft, adopted),
-                lambda shown, error: finish(adopted, shown, error),
-            )
-
-    def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
-        """The draft stays with the mount, where it can be read, written and removed meanwhile."""
-        self._state.notice(
-            f"{draft.name} is kept here, but not shared yet: {error} It goes on when there is room."
-        )
-        self._state.loop.post(self._retry_later)
-
-    def _retry_later(self) -> None:
-        if not self._retrying:
-            self._retrying = True
-            self._state.loop.at(time.monotonic() + DISK_FULL_RETRY_SECONDS, self._retry)
-
-    def _retry(self) -> None:
-        self._retrying = False
-        self._state.in_pool(lambda: self.retry())
+        self.publication.publish(draft, done)
 
     # --- in the loop ----------------------------------------------------------------------------
 
@@ -235,7 +143,7 @@ class Desk:
             raise ReadOnlySpace(f"You are a reader in {replica.roster.name}.")
 
     def _named(self, replica: Replica, place: ItemId, name: str) -> Shown | None:
-        rows = replica.shelf.named(place, name)
+        rows = replica.shelf.named(place, [name])
         return next((row for row in rows if row.shown == name), None)
 
     def _head(self, replica: Replica, row: Shown) -> Record:
@@ -347,60 +255,3 @@ class Desk:
         change = operations.touch(row, [self._head(replica, row)], mtime_ns, executable)
         if change.body != operations.keep(row, [self._head(replica, row)]).body:
             self._author(replica, change)
-
-    def _publish(self, draft: Draft, adopted: Adopted) -> Shown:
-        replica, place = self._find_folder_even_deleted(draft)
-        self._check_writable(replica)
-        held = Bytes(adopted.size, adopted.content, draft.mtime_ns, draft.executable)
-        base = draft.base
-        done = self._already_published(replica, place, draft, adopted) if base is None else None
-        if done is not None:
-            self._state.contents.register(adopted)
-            self._state.relied_upon = True
-            return self._under_inode(replica, done.item, draft.ino)
-        if base is None:
-            item = self._state.new_item()
-            change = operations.make_file(item, place.item, draft.name, held, now_ms())
-        else:
-            item = base.item
-            row = replica.shelf.winner(item)
-            # In the place where it is shown it keeps its own parent, which may be merged there.
-            stays = row is not None and row.place == place.item
-            parent = row.parent if row is not None and stays else place.item
-            change = operations.write_file(
-                item, base.context, base.stamp, base.created, parent, draft.name, held
-            )
-        replica.author([change], now_ms(), {item: draft.ino})
-        # Last, as whatever is raised before this leaves the draft where it is.
-        self._state.contents.register(adopted)
-        return self._under_inode(replica, item, draft.ino)
-
-    def _already_published(
-        self, replica: Replica, place: Shown, draft: Draft, adopted: Adopted
-    ) -> Shown | None:
-        """A new file whose record was kept just before the node was killed, but whose draft was
-        not removed any more, is there: a second one would stand beside it."""
-        row = self._named(replica, place.item, draft.name)
-        if row is None or row.loser or creator_of(row.item) != self._state.me:
-            return None
-        same = row.type is EntryType.FILE and row.content == adopted.content
-        return row if same else None
-
-    def _find_folder_even_deleted(self, draft: Draft) -> tuple[Replica, Shown]:
-        """A file that is written into a folder which others deleted brings the folder back."""
-        for replica in self._state.replicas.values():
-            if replica.number == draft.space:
-                row = replica.shelf.row(draft.folder)
-                if row is not None and row.type is EntryType.FOLDER:
-                    return replica, row
-        raise NoSuchEntry("The space is not here any more.")
-
-    def _under_inode(self, replica: Replica, item: ItemId, ino: int) -> Shown:
-        """A file saved by a rename has the inode of the file that was renamed, as on any disk."""
-        row = replica.shelf.winner(item)
-        assert row is not None, "what was written has a row"
-        if row.ino != ino:
-            replica.shelf.erase(row.ino)
-            row = replace(row, ino=ino)
-            replica.shelf.save(row)
-        return row

@@ -201,7 +201,7 @@ class Node:
         contents = Contents(self.state, self.carriage, self.desk)
         left = self.loop.call(contents.left)
         self.core = Core(self.desk, contents, self.desk)
-        self.desk.retry = self.core.retry
+        self.desk.publication.retry = self.core.retry
         for draft in left:
             self.core.restore(draft)
         self._mounted = kernel.mount(self.core, self.mount_point)
@@ -209,7 +209,7 @@ class Node:
 
     def _settle(self) -> None:
         if not self.loop.stopping:
-            self.desk.settle(SETTLE_SECONDS_MAX)
+            self.desk.publication.settle(SETTLE_SECONDS_MAX)
 
     def _await_reading(self) -> None:
         """What was saved last, others know of before we go, if they are here."""

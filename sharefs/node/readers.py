@@ -183,6 +183,8 @@ class Contents:
                     path,
                     status.st_mtime_ns,
                     bool(status.st_mode & 0o100),
+                    status.st_size,
+                    left=True,
                 )
             )
         return drafts

@@ -99,17 +99,25 @@ class Replica:
     def author(
         self, changes: Iterable[Change], now_ms: int, inos: dict[ItemId, int] | None = None
     ) -> None:
-        """Make records of changes, and show them; `inos` as for Tree.receive.
+        """Make records of changes to different items, and show them; `inos` as for Tree.receive.
 
-        Raises NotAllowed, before anything is kept of that change.
+        Raises NotAllowed, before anything is kept.
         """
-        for change in changes:
-            for version in self._following_our_own(change, now_ms):
-                self._sign(version, now_ms, inos)
+        versions = [
+            version for change in changes for version in self._following_our_own(change, now_ms)
+        ]
+        first = self._ledger.take_sequences(self.number, len(versions))
+        records = [
+            self._record(version, first + number, now_ms) for number, version in enumerate(versions)
+        ]
+        self._pending += records
+        self.tree.receive(records, inos, {change.item for change in versions if change.is_new})
 
     def _following_our_own(self, change: Change, now_ms: int) -> list[Change]:
         """A device's later version covers all its earlier ones (I4), also those that its writer
         had not seen, as when two programs saved one file. Their bytes are kept as new entries."""
+        if change.is_new:
+            return [change]
         device, incarnation = self._own
         chained = operations.chain(change, self.shelf.heads(change.item), device, incarnation)
         if len(chained.context) > CONTEXT_ENTRIES_MAX:
@@ -124,21 +132,19 @@ class Replica:
         ]
         return [*kept, chained]
 
-    def _sign(self, change: Change, now_ms: int, inos: dict[ItemId, int] | None) -> None:
+    def _record(self, change: Change, sequence: int, now_ms: int) -> tuple[Record, bytes]:
         record = Record(
             1,
             change.item,
             KIND_ENTRY,
             self._device,
             self.incarnation,
-            self._ledger.take_sequences(self.number, 1),
+            sequence,
             change.context,
             min(max(now_ms, change.after + 1), STAMP_MAX),
             change.body,
         )
-        data = encode_record(record)
-        self._pending.append((record, data))
-        self.tree.receive([(record, data)], inos)
+        return record, encode_record(record)
 
     def seal(self) -> list[Shipment]:
         """Sign what was made in this batch, to be sent once the disk has it."""

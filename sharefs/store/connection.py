@@ -8,10 +8,12 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sharefs.errors import DatabaseDamaged, DiskFull, HomeNotUsable
 from sharefs.records.ids import ItemId
@@ -21,6 +23,10 @@ READERS_IDLE_MAX = 8
 WAL_CHECKPOINT_PAGES = 16_000
 """At this size the loop itself moves the log on, should `checkpoint` not come to it."""
 WAL_SIZE_BYTES_MAX = 64 * 1024 * 1024
+ROWS_AT_ONCE = 32
+"""So many are inserted by one statement."""
+AMONG_MAX = 256
+_AMONG_SIZES = (1, 16, AMONG_MAX)
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNUSABLE_CODES = frozenset(
     {
@@ -31,8 +37,24 @@ _UNUSABLE_CODES = frozenset(
     }
 )
 
+Value = TypeVar("Value")
 Place = tuple[int, ItemId]
 """A folder: the number of its space, and its item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """A statement that inserts rows, many at once: `INSERT INTO t`, the number of its columns, and
+    what follows the values."""
+
+    head: str
+    columns: int
+    tail: str = ""
+
+    def of(self, rows: int) -> str:
+        """The statement for that many rows."""
+        row = f"({', '.join('?' * self.columns)})"
+        return f"{self.head} VALUES {', '.join([row] * rows)} {self.tail}"
 
 
 class InoCounter:
@@ -48,11 +70,15 @@ class InoCounter:
 class Writer:
     """The connection that writes, and what follows from a transaction.
 
-    Invariant: it is used by one thread at a time, the loop's, but for `make_durable`.
+    Invariant: it is used by one thread at a time, the loop's, but for `make_durable`. Rows that
+    were put off by `later` are written before anybody can read through `connection`: each call of
+    SQLite lets another thread have the interpreter, and to get it back costs more than the call.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+        self._connection = connection
+        self._later: dict[Insertion, list[tuple[Any, ...]]] = {}
+        self._saved: list[int] = []
         self.touched: set[Place] = set()
         """Folders whose rows were changed since somebody last took this."""
         greatest = connection.execute("SELECT max(ino) FROM entry").fetchone()[0]
@@ -69,26 +95,66 @@ class Writer:
 
         Raises DiskFull or DatabaseDamaged, after a rollback, where SQLite fails for that.
         """
-        assert not self.connection.in_transaction, "transactions are not nested"
+        assert not self._connection.in_transaction, "transactions are not nested"
         self._after_commit.clear()
         try:
             # Deferred: most batches write nothing, and nobody else writes.
-            self.connection.execute("BEGIN")
+            self._connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
-            roll_back(self.connection)
+            self._roll_back()
             raise explained(error, self._path) from error
         except BaseException:
-            roll_back(self.connection)
+            self._roll_back()
             raise
         done, self._after_commit = self._after_commit, []
         for call in done:
             call()
 
+    def _roll_back(self) -> None:
+        self._later.clear()
+        self._saved.clear()
+        roll_back(self._connection)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """To read, and write what can not wait."""
+        if self._later:
+            self._write_later()
+        return self._connection
+
+    def later(self, insertion: Insertion, values: Iterable[tuple[Any, ...]]) -> None:
+        """Insert rows before the next who looks, in this transaction."""
+        assert self._connection.in_transaction, "only within a transaction"
+        self._later.setdefault(insertion, []).extend(values)
+
+    def save_row(self, insertion: Insertion, ino: int, values: tuple[Any, ...]) -> None:
+        """As `later`, for a row of the view; the folder that it was in before is touched."""
+        self._saved.append(ino)
+        self.later(insertion, (values,))
+
+    def _write_later(self) -> None:
+        connection, later, saved = self._connection, self._later, self._saved
+        self._later, self._saved = {}, []
+        for group in in_groups(saved):
+            self.touched.update(
+                connection.execute(
+                    f"SELECT space, place FROM entry WHERE ino {among(group)}", group
+                )
+            )
+        for insertion, rows in later.items():
+            whole = len(rows) - len(rows) % ROWS_AT_ONCE
+            for start in range(0, whole, ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                connection.execute(
+                    insertion.of(ROWS_AT_ONCE), [value for values in part for value in values]
+                )
+            connection.executemany(insertion.of(1), rows[whole:])
+
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have it called, at once, if the transaction that is open commits."""
-        assert self.connection.in_transaction, "only within a transaction"
+        assert self._connection.in_transaction, "only within a transaction"
         self._after_commit.append(call)
 
     def after_durable(self, call: Callable[[], None]) -> None:
@@ -118,12 +184,14 @@ class Writer:
 
     def take_touched(self) -> set[Place]:
         """The folders whose rows, or whose rows' local bytes, changed since the last call."""
+        if self._later:
+            self._write_later()
         touched, self.touched = self.touched, set()
         return touched
 
     def disconnect(self) -> None:
         """Let go of the files."""
-        self.connection.close()
+        self._connection.close()
         if self._log is not None:
             os.close(self._log)
             self._log = None
@@ -173,6 +241,21 @@ class Readers:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def in_groups(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """Different values in groups that `among` takes, the last filled up by repetition: SQLite's
+    statements are kept by their text, so there are to be few."""
+    rest = list(dict.fromkeys(values))
+    while rest:
+        group, rest = rest[:AMONG_MAX], rest[AMONG_MAX:]
+        size = next(size for size in _AMONG_SIZES if size >= len(group))
+        yield group + group[-1:] * (size - len(group))
+
+
+def among(group: Sequence[object]) -> str:
+    """The condition that a column has one of these values."""
+    return f"IN ({', '.join('?' * len(group))})"
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary
 from sharefs.errors import HomeNotUsable, LocalDamage, RemoteProtocolError, UserError
 from sharefs.records.content import Manifest, content_id, decode_manifest
 from sharefs.records.ids import ChunkId, ContentId
-from sharefs.store.connection import translated
+from sharefs.store.connection import Insertion, among, in_groups, translated
 from sharefs.store.cutting import cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
@@ -37,6 +37,13 @@ __all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
 
 RECENT_CONTENTS_MAX = 256
 _NAME = re.compile("[0-9a-f]{64}")
+_SAVE_CONTENT = Insertion(
+    "INSERT INTO content (id, size, local, suspect, bitmap)",
+    5,
+    "ON CONFLICT DO UPDATE SET local = excluded.local, suspect = 0, bitmap = excluded.bitmap",
+)
+_SAVE_MANIFEST = Insertion("INSERT OR IGNORE INTO manifest", 2)
+_SAVE_CHUNK = Insertion("INSERT OR IGNORE INTO chunk", 4)
 
 log = logging.getLogger("sharefs.store")
 
@@ -204,14 +211,14 @@ class ContentStore:
         local = self.open(content, manifest.size)
         if local.manifest is None:
             local.begin(manifest, encoded)
-            self._save(local, local.synced)
+            self._save([(local, local.synced)])
 
     def save_bits(self, content: ContentId, bitmap: bytes) -> None:
         """Save what `sync` gave. Loop only, in a transaction."""
         local = self._in_use.get(content)
         # If it was freed meanwhile, it has nothing of this bitmap any more.
         if local is not None and local.manifest is not None and content in self._unsaved:
-            self._save(local, local.synced_among(bitmap))
+            self._save([(local, local.synced_among(bitmap))])
 
     # --- a content made here --------------------------------------------------------------------
 
@@ -240,15 +247,18 @@ class ContentStore:
         local.adopt(path)
         return Adopted(path, before.st_size, content, local)
 
-    def register(self, adopted: Adopted) -> None:
-        """Loop only, in the transaction of the record that publishes it, and last: when that is
-        durable, the draft is removed."""
-        local = adopted.local
-        if local is not None:
-            # It may have been freed since, as an older version's content.
-            local.adopt(adopted.path)
-            self._save(local, local.synced)
-        self._store.after_durable(lambda: _remove_published(adopted.path))
+    def hold(self, adopted: Adopted) -> None:
+        """Loop only: it may have been freed since, as an older version's content. Raises as
+        `adopt`."""
+        if adopted.local is not None:
+            adopted.local.adopt(adopted.path)
+
+    def register(self, *adopted: Adopted) -> None:
+        """Loop only, in the transaction of the records that publish what was held in it: when that
+        is durable, the drafts are removed."""
+        locals = [each.local for each in adopted if each.local is not None]
+        self._save([(local, local.synced) for local in locals])
+        self._store.after_durable(lambda: _remove_published([each.path for each in adopted]))
 
     def give_back(self, adopted: Adopted) -> None:
         """It could not be registered: only the draft has its bytes again. Loop only."""
@@ -281,7 +291,7 @@ class ContentStore:
 
     def keep_recognised(self, local: LocalContent) -> None:
         """Loop only, in a transaction."""
-        self._save(local, local.synced)
+        self._save([(local, local.synced)])
 
     # --- the database, in the loop --------------------------------------------------------------
 
@@ -291,70 +301,65 @@ class ContentStore:
         if local is None:
             return 0
         self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
-        self._touch(content)
+        self._touch([content])
         freed = local.discard()
         local.told = -1
         with self._unsaved_lock:
             self._unsaved.pop(content, None)
         return freed
 
-    def _save(self, local: LocalContent, bits: bytes) -> None:
-        connection = self._store.connection
-        here = local.bytes_among(bits)
-        connection.execute(
-            "INSERT INTO content (id, size, local, suspect, bitmap) VALUES (?, ?, ?, 0, ?)"
-            " ON CONFLICT DO UPDATE SET local = excluded.local, suspect = 0,"
-            " bitmap = excluded.bitmap",
-            (local.content, local.size, here, None if here == local.size else bits),
-        )
-        connection.execute(
-            "INSERT OR IGNORE INTO manifest VALUES (?, ?)", (local.content, local.encoded)
-        )
-        if here == local.size:
-            self._save_chunks(local)
-        if here != local.told:
-            # Many entries may have one content, and each of them is published.
-            self._touch(local.content)
+    def _save(self, saved: list[tuple[LocalContent, bytes]]) -> None:
+        """Which bits of which contents are synced."""
+        later = self._store.later
+        told = []
+        for local, bits in saved:
+            here = local.bytes_among(bits)
+            complete = here == local.size
+            row = (local.content, local.size, here, 0, None if complete else bits)
+            later(_SAVE_CONTENT, (row,))
+            later(_SAVE_MANIFEST, ((local.content, local.encoded),))
+            if complete:
+                later(_SAVE_CHUNK, _chunk_rows(local))
+            told.append((local, bits, here))
+        # Many entries may have one content, and each of them is published.
+        self._touch([local.content for local, _, here in told if here != local.told])
 
         def committed() -> None:
-            local.told = here
             with self._unsaved_lock:
-                if local.bitmap == bits:
-                    self._unsaved.pop(local.content, None)
+                for local, bits, here in told:
+                    local.told = here
+                    if local.bitmap == bits:
+                        self._unsaved.pop(local.content, None)
 
         self._store.after_commit(committed)
 
-    def _save_chunks(self, local: LocalContent) -> None:
-        manifest = local.manifest
-        assert manifest is not None, "what is complete has a manifest"
-        if len(manifest.lengths) == 1:
-            return
-        self._store.connection.executemany(
-            "INSERT OR IGNORE INTO chunk VALUES (?, ?, ?, ?)",
-            [
-                (manifest.chunk(index), local.content, offset, length)
-                for index, (offset, length) in enumerate(
-                    zip(manifest.offsets(), manifest.lengths, strict=False)
-                )
-            ],
-        )
+    def _touch(self, contents: Iterable[ContentId]) -> None:
+        """Their entries are shown with the bytes that are here."""
+        for group in in_groups(contents):
+            query = f"SELECT space, place FROM entry WHERE content {among(group)}"
+            rows = self._store.connection.execute(f"{query} AND content IS NOT NULL", group)
+            self._store.touched.update(rows)
 
-    def _touch(self, content: ContentId) -> None:
-        """Its entries are shown with the bytes that are here."""
-        self._store.touched.update(
-            self._store.connection.execute(
-                "SELECT space, place FROM entry WHERE content = ? AND content IS NOT NULL",
-                (content,),
-            )
-        )
+
+def _chunk_rows(local: LocalContent) -> list[tuple[ChunkId, ContentId, int, int]]:
+    manifest = local.manifest
+    assert manifest is not None, "what is complete has a manifest"
+    if len(manifest.lengths) == 1:
+        return []
+    places = zip(manifest.offsets(), manifest.lengths, strict=False)
+    return [
+        (manifest.chunk(index), local.content, offset, length)
+        for index, (offset, length) in enumerate(places)
+    ]
 
 
 def _content_at(path: Path) -> ContentId:
     return ContentId(bytes.fromhex(path.name))
 
 
-def _remove_published(draft: Path) -> None:
-    try:
-        remove_draft(draft)
-    except HomeNotUsable as error:
-        log.warning("a draft that was published stays, and will be published again: %s", error)
+def _remove_published(drafts: list[Path]) -> None:
+    for draft in drafts:
+        try:
+            remove_draft(draft)
+        except HomeNotUsable as error:
+            log.warning("a draft that was published stays, and will be published again: %s", error)

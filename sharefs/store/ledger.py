@@ -28,11 +28,14 @@ from sharefs.records.ids import (
 from sharefs.records.record import ContextEntry, Record
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
-from sharefs.store.connection import Writer
+from sharefs.store.connection import Insertion, Writer, among, in_groups
 from sharefs.store.rows import SAVE_ROW, values_of
 
 INCARNATION_SIZE_BYTES = 8
 _NOWHERE = ItemId(b"")
+_ADD_HEAD = Insertion(
+    "INSERT OR IGNORE INTO record (space, item, device, incarnation, sequence, data)", 6
+)
 
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 
@@ -53,7 +56,10 @@ class Ledger:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._connection = writer.connection
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._writer.connection
 
     # --- spaces and rosters ---------------------------------------------------------------------
 
@@ -73,7 +79,7 @@ class Ledger:
             (id, name, incarnation),
         ).fetchone()
         top = _top_folder(self._writer.new_ino(), number)
-        self._connection.execute(SAVE_ROW, values_of(top))
+        self._writer.later(SAVE_ROW, (values_of(top),))
         self._writer.touched.add((number, _NOWHERE))
         return int(number)
 
@@ -213,18 +219,19 @@ class Ledger:
         """The head at a coordinate, if one is there."""
         return head_at(self._connection, number, coordinate)
 
-    def heads(self, number: int, item: ItemId) -> list[Record]:
-        """The undominated records of an item (I4)."""
-        rows = self._column("SELECT data FROM record WHERE space = ? AND item = ?", (number, item))
-        return [record_of(data) for data in rows]
+    def heads_of(self, number: int, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
+        """The undominated records (I4) of those items that have any."""
+        heads: dict[ItemId, list[Record]] = {}
+        for group in in_groups(items):
+            query = f"SELECT data FROM record WHERE space = ? AND item {among(group)}"
+            for data in self._column(f"{query} ORDER BY number", (number, *group)):
+                record = record_of(data)
+                heads.setdefault(record.item, []).append(record)
+        return heads
 
     def add_head(self, number: int, record: Record, data: bytes) -> None:
         """Keep a head, unless one stands at its coordinate already."""
-        self._connection.execute(
-            "INSERT OR IGNORE INTO record (space, item, device, incarnation, sequence, data)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (number, record.item, *record.coordinate, data),
-        )
+        self._writer.later(_ADD_HEAD, ((number, record.item, *record.coordinate, data),))
 
     def drop_head(self, number: int, coordinate: Coordinate) -> None:
         """Forget a head that is dominated."""

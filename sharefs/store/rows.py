@@ -5,6 +5,7 @@ from typing import Any
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import Coordinate
 from sharefs.records.shown import Shown
+from sharefs.store.connection import Insertion
 
 _COLUMNS = (
     "ino, space, item, device, incarnation, sequence, loser, type, deleted, live, parent, anchor,"
@@ -15,10 +16,11 @@ SELECT_ROWS = f"SELECT {_COLUMNS}, 0 FROM entry "
 SELECT_ROWS_WITH_LOCAL = (
     f"SELECT {_COLUMNS}, coalesce((SELECT local FROM content WHERE id = content), 0) FROM entry "
 )
-SAVE_ROW = (
-    f"INSERT INTO entry ({_COLUMNS}) VALUES ({', '.join('?' * len(_COLUMNS.split(',')))})"
-    " ON CONFLICT (ino) DO UPDATE SET "
-    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:])
+SAVE_ROW = Insertion(
+    f"INSERT INTO entry ({_COLUMNS})",
+    len(_COLUMNS.split(",")),
+    "ON CONFLICT (ino) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:]),
 )
 
 _TYPES = tuple(EntryType)

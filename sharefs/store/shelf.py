@@ -1,13 +1,19 @@
 """Where are the heads and rows of one space?"""
 
+import sqlite3
+from collections.abc import Iterable
 from typing import Any
 
 from sharefs.records.ids import ContentId, Coordinate, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.connection import Place, Writer
+from sharefs.store.connection import Place, Writer, among, in_groups
 from sharefs.store.ledger import Ledger
 from sharefs.store.rows import SAVE_ROW, SELECT_ROWS, shown_of, values_of
+
+_LIVE_IN = "space = ? AND place = ? AND live = 1"
+_ODD = "(shown <> name OR merged IS NOT NULL OR loser = 1)"
+"""As the schema's index has it."""
 
 
 class Shelf:
@@ -18,15 +24,22 @@ class Shelf:
 
     def __init__(self, writer: Writer, space: int) -> None:
         self._writer = writer
-        self._connection = writer.connection
         self._ledger = Ledger(writer)
         self._space = space
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._writer.connection
 
     # --- heads ----------------------------------------------------------------------------------
 
     def heads(self, item: ItemId) -> list[Record]:
         """The undominated records of an item."""
-        return self._ledger.heads(self._space, item)
+        return self.heads_of([item]).get(item, [])
+
+    def heads_of(self, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
+        """The undominated records of those items that have any."""
+        return self._ledger.heads_of(self._space, items)
 
     def add_head(self, record: Record, data: bytes) -> None:
         """Keep a head."""
@@ -47,60 +60,65 @@ class Shelf:
         query = "WHERE space = ? AND item = ? AND loser = 0"
         return _first(self._rows(query, (self._space, item)))
 
+    def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
+        """The rows of those items' winners."""
+        found = {}
+        for group in in_groups(items):
+            query = f"WHERE space = ? AND item {among(group)} AND loser = 0"
+            found.update({row.item: row for row in self._rows(query, (self._space, *group))})
+        return found
+
     def losers(self, item: ItemId) -> list[Shown]:
         """The rows of an item's losers."""
         return self._rows("WHERE space = ? AND item = ? AND loser = 1", (self._space, item))
 
     def save(self, row: Shown) -> None:
         """Insert, or replace the row with this inode number."""
-        self._touch(row.ino)
         self._writer.touched.add((row.space, row.place))
-        self._connection.execute(SAVE_ROW, values_of(row))
+        self._writer.save_row(SAVE_ROW, row.ino, values_of(row))
 
     def erase(self, ino: int) -> None:
         """Forget a row."""
-        self._touch(ino)
-        self._connection.execute("DELETE FROM entry WHERE ino = ?", (ino,))
+        places = "DELETE FROM entry WHERE ino = ? RETURNING space, place"
+        self._writer.touched.update(self._connection.execute(places, (ino,)).fetchall())
 
     def take_touched(self) -> set[Place]:
         """As Writer.take_touched: of all spaces, once."""
         return self._writer.take_touched()
 
-    def _touch(self, ino: int) -> None:
-        row = self._connection.execute(
-            "SELECT space, place FROM entry WHERE ino = ?", (ino,)
-        ).fetchone()
-        if row is not None:
-            self._writer.touched.add(row)
-
     # --- rows of a folder -----------------------------------------------------------------------
 
     def listed(self, place: ItemId) -> list[Shown]:
         """The live rows in a folder, losers and merged folders included."""
-        return self._rows("WHERE space = ? AND place = ? AND live = 1", (self._space, place))
+        return self._rows(f"WHERE {_LIVE_IN}", (self._space, place))
 
-    def named(self, place: ItemId, name: str) -> list[Shown]:
-        """The live rows in a folder that have this name, or are shown under it."""
-        odd = (
-            "WHERE space = ? AND place = ? AND name = ? AND live = 1"
-            " AND (shown <> name OR merged IS NOT NULL OR loser = 1)"
-        )
-        shown = "WHERE space = ? AND place = ? AND shown = ? AND live = 1"
-        key = (self._space, place, name)
-        rows = {row.ino: row for row in (*self._rows(shown, key), *self._rows(odd, key))}
+    def named(self, place: ItemId, names: list[str]) -> list[Shown]:
+        """The live rows in a folder that have one of these names, or are shown under it."""
+        rows: dict[int, Shown] = {}
+        for group in in_groups(names):
+            shown = f"SELECT ino FROM entry WHERE {_LIVE_IN} AND shown {among(group)}"
+            odd = f"SELECT ino FROM entry WHERE {_LIVE_IN} AND {_ODD} AND name {among(group)}"
+            key = (self._space, place, *group)
+            found = self._rows(f"WHERE ino IN ({shown} UNION {odd})", (*key, *key))
+            rows.update((row.ino, row) for row in found)
         return [rows[ino] for ino in sorted(rows)]
 
     def odd(self, place: ItemId) -> bool:
         """Whether something in a folder is not shown plainly under its name."""
-        return self._any(
-            "space = ? AND place = ? AND live = 1"
-            " AND (shown <> name OR merged IS NOT NULL OR loser = 1)",
-            (self._space, place),
-        )
+        return self._any(f"{_LIVE_IN} AND {_ODD}", (self._space, place))
 
     def anchored(self, item: ItemId) -> list[Shown]:
         """The winners whose anchor is this folder, live or not."""
         return self._rows("WHERE space = ? AND anchor = ? AND loser = 0", (self._space, item))
+
+    def with_children(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Those of the items that are some winner's anchor."""
+        found: set[ItemId] = set()
+        for group in in_groups(items):
+            query = f"SELECT DISTINCT anchor FROM entry WHERE space = ? AND anchor {among(group)}"
+            rows = self._connection.execute(f"{query} AND loser = 0", (self._space, *group))
+            found.update(anchor for (anchor,) in rows)
+        return found
 
     def has_live_child(self, item: ItemId) -> bool:
         """Whether a live row, a winner's or a loser's, has this folder as its anchor."""

@@ -36,6 +36,11 @@ class Change:
     """The greatest stamp among the versions superseded, -1 for a new item."""
     body: bytes
 
+    @property
+    def is_new(self) -> bool:
+        """It makes an item: nobody has anything of that yet."""
+        return not self.context
+
 
 @dataclass(frozen=True, slots=True)
 class Bytes:

@@ -19,7 +19,8 @@ place dirty. Naming a dirty place may merge or part folders, which moves their c
 other places dirty, one step deeper each time; so it ends.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,10 +41,18 @@ class Shelf(Protocol):
     but `winner`'s.
     """
 
-    def heads(self, item: ItemId) -> list[Record]: ...
+    def heads_of(self, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
+        """Of those items that have any."""
+        ...
+
     def add_head(self, record: Record, data: bytes) -> None: ...
     def drop_head(self, coordinate: Coordinate) -> None: ...
     def winner(self, item: ItemId) -> Shown | None: ...
+
+    def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
+        """Of those items that have one."""
+        ...
+
     def losers(self, item: ItemId) -> list[Shown]: ...
 
     def listed(self, place: ItemId) -> list[Shown]:
@@ -54,6 +63,10 @@ class Shelf(Protocol):
         """The winners anchored there, dead ones among them."""
         ...
 
+    def with_children(self, items: Iterable[ItemId]) -> set[ItemId]:
+        """Those of the items at which any winner is anchored, be it a dead one."""
+        ...
+
     def has_live_child(self, item: ItemId) -> bool:
         """Whether a live row is anchored there, a winner's or a loser's."""
         ...
@@ -62,8 +75,8 @@ class Shelf(Protocol):
         """Whether a live row of that place is merged, or a loser, or shown under a made name."""
         ...
 
-    def named(self, place: ItemId, name: str) -> list[Shown]:
-        """The live rows of that place whose name, or shown name, this is."""
+    def named(self, place: ItemId, names: list[str]) -> list[Shown]:
+        """The live rows of that place whose name, or shown name, is one of these."""
         ...
 
     def save(self, row: Shown) -> None:
@@ -95,21 +108,30 @@ class Tree:
         self._unnamed: dict[ItemId, _Unnamed] = {}
         self._winners: dict[ItemId, Shown | None] = {}
         """What the shelf holds, as far as this `receive` asked or wrote."""
+        self._parents: set[ItemId] = set()
+        """Of the items of this `receive`, those at which something may be anchored."""
 
     def receive(
-        self, records: Iterable[tuple[Record, bytes]], inos: dict[ItemId, int] | None = None
+        self,
+        records: Sequence[tuple[Record, bytes]],
+        inos: dict[ItemId, int] | None = None,
+        drawn: Collection[ItemId] = (),
     ) -> list[ItemId]:
-        """Take in records with their bytes; `inos` are inode numbers that new items already have.
+        """Take in records with their bytes; `inos` are inode numbers that new items already have,
+        and of `drawn` items nothing is here, as their ids were drawn just now.
 
         Returns the items whose heads changed.
         """
         self._unnamed.clear()
-        self._winners.clear()
+        items = {record.item for record, _ in records}.difference(drawn)
+        known = self._shelf.heads_of(sorted(items))
         changed: dict[ItemId, list[Record]] = {}
         for record, data in records:
-            heads = self._keep(record, data, changed.get(record.item))
+            heads = self._keep(record, data, known.get(record.item, []))
             if heads is not None:
-                changed[record.item] = heads
+                changed[record.item] = known[record.item] = heads
+        self._look_up([item for item in changed if item in items])
+        self._winners.update(dict.fromkeys(drawn))
         for item, heads in changed.items():
             self._settle(item, heads, inos or {})
         while self._unnamed:
@@ -117,9 +139,14 @@ class Tree:
             self._name(place, self._unnamed.pop(place))
         return list(changed)
 
-    def _keep(self, record: Record, data: bytes, known: list[Record] | None) -> list[Record] | None:
+    def _look_up(self, items: Collection[ItemId]) -> None:
+        """Keep in mind what stands, all at once, as thousands may have changed."""
+        rows = self._shelf.winners(items) if items else {}
+        self._winners = {item: rows.get(item) for item in items}
+        self._parents = self._shelf.with_children(items) if items else set()
+
+    def _keep(self, record: Record, data: bytes, heads: list[Record]) -> list[Record] | None:
         """The item's heads with this one, or None if it brings nothing new."""
-        heads = self._shelf.heads(record.item) if known is None else known
         if any(h.coordinate == record.coordinate or h.dominates(record) for h in heads):
             return None
         kept = [head for head in heads if not record.dominates(head)]
@@ -245,6 +272,8 @@ class Tree:
         is_folder = new is None or new.type is EntryType.FOLDER
         if was_folder == is_folder:
             return []
+        if was_folder and item not in self._parents:
+            return []
         if was_folder:
             return [row.item for row in self._shelf.anchored(item)]
         return [row.item for row in self._shelf.anchored(ROOT) if row.parent == item]
@@ -315,6 +344,7 @@ class Tree:
         self._shelf.save(row)
         if not row.loser:
             self._winners[row.item] = row
+            self._parents.add(row.anchor)
 
     def _save(self, row: Shown) -> None:
         """Store a row, which has to be named."""
@@ -356,19 +386,20 @@ class Tree:
     def _name_plainly(self, place: ItemId, unnamed: _Unnamed) -> bool:
         """The common case, whatever the size of the folder: the names that came are nobody else's,
         and nobody waits for those that went."""
-        for item in unnamed.changed:
-            row = self._winner(item)
-            if row is None or not row.live or row.place != place:
-                continue
-            if row.merged is not None or len(self._shelf.named(place, row.name)) != 1:
-                return False
+        rows = [row for item in unnamed.changed if (row := self._winner(item)) is not None]
+        rows = [row for row in rows if row.live and row.place == place]
+        there = self._shelf.named(place, [row.name for row in rows])
+        named = Counter(name for row in there for name in {row.name, row.shown})
+        if any(row.merged is not None or named[row.name] != 1 for row in rows):
+            return False
+        for row in rows:
             if row.shown != row.name:
                 self._store(replace(row, shown=row.name))
         return not any(self._is_awaited(place, name) for name in unnamed.freed if name)
 
     def _is_awaited(self, place: ItemId, name: str) -> bool:
         """Whether somebody may have another name than he would with `name` free to take."""
-        rows = self._shelf.named(place, name)
+        rows = self._shelf.named(place, [name])
         if len(rows) > 1 or any(row.shown != row.name for row in rows):
             return True
         return could_be_made(name) and self._shelf.odd(place)

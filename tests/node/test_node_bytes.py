@@ -281,7 +281,7 @@ def test_a_database_without_room_while_fetching(
 def test_a_draft_waits_for_room_and_is_published_then(
     anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sharefs.node.desk.DISK_FULL_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("sharefs.node.publication.DISK_FULL_RETRY_SECONDS", 0.1)
     core = anna.node.core
     with monkeypatch.context() as patch:
         tried: list[int] = []

@@ -1,6 +1,7 @@
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -20,10 +21,10 @@ from sharefs.errors import (
 from sharefs.mount.core import Core
 from sharefs.mount.drafts import State
 from sharefs.mount.ports import Draft
+from sharefs.node.publication import _Outcome, _Ready
 from sharefs.records.ids import ROOT
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.contents import Adopted
 from sharefs.store.drafts import DraftNote
 from tests.node.node_parties import Party, agree, until
 
@@ -231,14 +232,17 @@ def publish(party: Party, draft: Draft) -> list[object]:
     return told
 
 
-def draft_of(party: Party, name: str, data: bytes, folder: int | None = None) -> Draft:
+def draft_of(
+    party: Party, name: str, data: bytes, folder: int | None = None, left: bool = False
+) -> Draft:
     space = party.replica().id
     descriptor, path = party.node.state.drafts.create(DraftNote(1, space, ROOT, name, None))
     os.write(descriptor, data)
     os.close(descriptor)
     ino = party.node.desk.new_ino()
     number = party.replica().number
-    return Draft(ino, number, folder or party.top(), name, None, path, 1, False)
+    place = folder or party.top()
+    return Draft(ino, number, place, name, None, path, 1, False, len(data), left)
 
 
 def test_a_draft_becomes_a_version_and_goes(anna: Party) -> None:
@@ -264,14 +268,38 @@ def test_a_draft_that_can_not_be_published_stays(
 def test_a_draft_that_was_published_already_makes_no_second_entry(anna: Party) -> None:
     first = draft_of(anna, "a.txt", b"hello")
     publish(anna, first)
-    again = draft_of(anna, "a.txt", b"hello")
+    again = draft_of(anna, "a.txt", b"hello", left=True)
     (shown,) = publish(anna, again)
     assert anna.names() == ["a.txt"]
     assert isinstance(shown, Shown)
     assert shown.version == anna.there("a.txt").version
     until(lambda: not again.path.exists())
-    publish(anna, draft_of(anna, "a.txt", b"other"))
+    publish(anna, draft_of(anna, "a.txt", b"other", left=True))
     assert len(anna.names()) == 2, "other bytes are another file"
+
+
+def test_of_a_group_only_what_can_not_be_published_stays(
+    anna: Party, bob: Party, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna.write("old.txt", b"old")
+    base = anna.node.desk.base(anna.there("old.txt"))
+    drafts = [draft_of(anna, f"{number}.txt", b"%d" % (number % 7)) for number in range(300)]
+    drafts[100] = draft_of(anna, "100.txt", b"lost", folder=10**9)
+    drafts[200] = replace(
+        draft_of(anna, "old.txt", b"new"), ino=anna.there("old.txt").ino, base=base
+    )
+    told: list[object] = []
+    for draft in drafts:
+        anna.node.desk.publish(draft, told.append)
+    until(lambda: len(told) == 300)
+    assert told.count(None) == 1
+    assert drafts[100].path.read_bytes() == b"lost"
+    assert len(anna.names()) == 299
+    assert anna.read("old.txt") == b"new"
+    assert anna.read("8.txt") == anna.read("1.txt") == b"1"
+    until(lambda: bob.names() == anna.names())
+    until(lambda: [draft.path for draft in drafts if draft.path.exists()] == [drafts[100].path])
+    assert "100.txt can not be published" in caplog.text
 
 
 def test_a_file_written_into_a_folder_that_others_removed_brings_it_back(
@@ -300,15 +328,16 @@ def test_a_version_superseded_in_its_own_batch_leaves_the_node_alive(
     reader = core.open(ino, os.O_RDONLY)
     draft = core._overlay.draft(ino)
     assert draft is not None
-    desk, publish_one = anna.node.desk, anna.node.desk._publish
+    desk, publication = anna.node.desk, anna.node.desk.publication
+    publish_group = publication._publish
 
-    def publish_and_touch(draft: Draft, adopted: Adopted) -> Shown:
-        shown = publish_one(draft, adopted)
+    def publish_and_touch(ready: list[_Ready]) -> list[_Outcome]:
+        outcomes = publish_group(ready)
         desk._touch(ino, 10**18, None)
-        return shown
+        return outcomes
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk, "_publish", publish_and_touch)
+        patch.setattr(publication, "_publish", publish_and_touch)
         core.release(writer)
         until(lambda: draft.state is State.OVER)
     assert anna.alive

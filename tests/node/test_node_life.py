@@ -49,13 +49,13 @@ def test_the_last_save_is_told_before_the_node_goes_down(
     core = anna.node.core
     handle = core.create(anna.top(), "a.txt", 0o644, os.O_RDWR)
     core.write(handle, 0, b"hello")
-    settle = anna.node.desk.settle
+    settle = anna.node.desk.publication.settle
 
     def close_at_last(seconds: float) -> None:
         core.release(handle)
         settle(seconds)
 
-    monkeypatch.setattr(anna.node.desk, "settle", close_at_last)
+    monkeypatch.setattr(anna.node.desk.publication, "settle", close_at_last)
     going = threading.Thread(target=anna.down)
     going.start()
     mallory.answers_pings = True

@@ -1,6 +1,7 @@
 """The shelf: rows of the view as `tree` finds them."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_folder_lists_its_live_rows(shelf: Shelf) -> None:
 def test_rows_of_another_space_are_not_seen(store: Store, shelf: Shelf) -> None:
     store.shelf(2).save(shown(10, "same", space=2, content=CONTENT))
     assert shelf.winner(item(10)) is None
-    assert shelf.listed(ROOT) == shelf.named(ROOT, "same") == shelf.entries_of(CONTENT) == []
+    assert shelf.listed(ROOT) == shelf.named(ROOT, ["same"]) == shelf.entries_of(CONTENT) == []
     assert not shelf.has_live_child(ROOT)
 
 
@@ -105,9 +106,34 @@ def test_rows_are_found_by_either_name(shelf: Shelf) -> None:
     shelf.save(shown(13, "b", shown="a (Carol)"))
     shelf.save(shown(14, "a", live=False))
     shelf.save(shown(15, "a", place=FOLDER))
-    assert [row.ino for row in shelf.named(ROOT, "a")] == [10, 11, 12]
-    assert [row.ino for row in shelf.named(ROOT, "a (Carol)")] == [13]
-    assert [row.ino for row in shelf.named(ROOT, "b")] == [13]
+    assert [row.ino for row in shelf.named(ROOT, ["a"])] == [10, 11, 12]
+    assert [row.ino for row in shelf.named(ROOT, ["a (Carol)"])] == [13]
+    assert [row.ino for row in shelf.named(ROOT, ["b"])] == [13]
+    assert [row.ino for row in shelf.named(ROOT, ["a (Bob)", "b"])] == [11, 13]
+    assert shelf.named(ROOT, []) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 33, 300])
+def test_many_rows_are_saved_and_found_at_once(shelf: Shelf, count: int) -> None:
+    rows = [shown(10 + number, str(number), item=item(number)) for number in range(count)]
+    for row in rows:
+        shelf.save(shown(row.ino, "before", item=row.item))
+        shelf.save(row)
+    assert shelf.winners(row.item for row in rows) == {row.item: row for row in rows}
+    assert shelf.named(ROOT, [row.name for row in rows]) == rows
+
+
+def test_what_was_put_off_goes_with_a_transaction_that_fails(store: Store, shelf: Shelf) -> None:
+    store.connection.execute("COMMIT")
+    with suppress(ZeroDivisionError), store.transaction():
+        shelf.save(shown(10))
+        raise ZeroDivisionError
+    with store.transaction():
+        assert shelf.row(10) is None
+    with store.transaction():
+        shelf.save(shown(10))
+    assert shelf.row(10) == shown(10)
+    store.connection.execute("BEGIN")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +159,7 @@ def test_anchored_rows_are_winners_live_or_not(shelf: Shelf) -> None:
     assert not shelf.has_live_child(FOLDER)
     shelf.save(shown(11, anchor=FOLDER, loser=True))
     assert shelf.has_live_child(FOLDER)
+    assert shelf.with_children([ROOT, FOLDER]) == {FOLDER}
     shelf.save(shown(12, anchor=FOLDER))
     assert [row.ino for row in shelf.anchored(FOLDER)] == [10, 12]
 
@@ -174,7 +201,10 @@ def test_every_question_is_answered_by_index(store: Store, shelf: Shelf) -> None
     shelf.winner(item(1))
     shelf.losers(item(1))
     shelf.listed(ROOT)
-    shelf.named(ROOT, "a")
+    shelf.named(ROOT, ["a"])
+    shelf.heads_of([item(1)])
+    shelf.winners([item(1), item(2)])
+    shelf.with_children([ROOT])
     shelf.odd(ROOT)
     shelf.anchored(ROOT)
     shelf.has_live_child(ROOT)
@@ -182,7 +212,7 @@ def test_every_question_is_answered_by_index(store: Store, shelf: Shelf) -> None
     shelf.entries_of(CONTENT)
     store.connection.set_trace_callback(None)
     questions = [statement for statement in statements if statement.startswith("SELECT")]
-    assert len(questions) == 12
+    assert len(questions) == 14
     for question in questions:
         plan = [row[3] for row in store.connection.execute(f"EXPLAIN QUERY PLAN {question}")]
         assert not [step for step in plan if step.startswith("SCAN entry")], question

@@ -50,8 +50,11 @@ class MemoryShelf:
         return (row for row in self.rows.values() if row.item != ROOT)
 
     def heads(self, item: ItemId) -> list[Record]:
-        self.calls["heads"] += 1
         return [decode_record(self.bytes[at]) for at in self._items.get(item, [])]
+
+    def heads_of(self, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
+        self.calls["heads_of"] += 1
+        return {item: heads for item in items if (heads := self.heads(item))}
 
     def add_head(self, record: Record, data: bytes) -> None:
         self.calls["add_head"] += 1
@@ -70,6 +73,11 @@ class MemoryShelf:
         assert len(found) <= 1, "an item has one winner"
         return found[0] if found else None
 
+    def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
+        self.calls["winners"] += 1
+        wanted = set(items)
+        return {row.item: row for row in self.rows.values() if row.item in wanted and not row.loser}
+
     def losers(self, item: ItemId) -> list[Shown]:
         self.calls["losers"] += 1
         return [row for row in self._rows() if row.item == item and row.loser]
@@ -81,6 +89,10 @@ class MemoryShelf:
     def anchored(self, item: ItemId) -> list[Shown]:
         self.calls["anchored"] += 1
         return [row for row in self._rows() if row.anchor == item and not row.loser]
+
+    def with_children(self, items: Iterable[ItemId]) -> set[ItemId]:
+        self.calls["with_children"] += 1
+        return set(items) & {row.anchor for row in self._rows() if not row.loser}
 
     def has_live_child(self, item: ItemId) -> bool:
         self.calls["has_live_child"] += 1
@@ -94,12 +106,13 @@ class MemoryShelf:
             if row.place == place and row.live
         )
 
-    def named(self, place: ItemId, name: str) -> list[Shown]:
+    def named(self, place: ItemId, names: list[str]) -> list[Shown]:
         self.calls["named"] += 1
+        wanted = set(names)
         return [
             row
             for row in self._rows()
-            if row.place == place and row.live and name in (row.name, row.shown)
+            if row.place == place and row.live and wanted & {row.name, row.shown}
         ]
 
     def save(self, row: Shown) -> None:

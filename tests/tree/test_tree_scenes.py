@@ -222,14 +222,14 @@ def test_a_known_record_costs_one_look() -> None:
     replica = Replica(ANNA)
     file = write(ANNA, "a")
     replica.receive(file)
-    assert calls_for(replica, file) == {"heads": 1}
+    assert calls_for(replica, file) == {"heads_of": 1}
 
 
 # --- the tests, tested --------------------------------------------------------------------------
 
 
 def _last_arrival_wins(self: Tree, record: Record, data: bytes, known: object) -> list[Record]:
-    for head in self._shelf.heads(record.item):
+    for head in self._shelf.heads_of([record.item]).get(record.item, []):
         self._shelf.drop_head(head.coordinate)
     self._shelf.add_head(record, data)
     return [record]
