@@ -34,6 +34,7 @@ from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
 
 PAGE_SIZE_BYTES_MAX = 1024 * 1024
+_FINGERPRINT_MODULUS = 1 << 256
 
 
 class AuthorUnknown(RemoteProtocolError):
@@ -243,7 +244,15 @@ class Replica:
 
     def stands(self, source: DeviceId | None) -> Stands:
         """For the machine of sync."""
-        return Stands(self.id, self.roster.digest, self.shown_frontier(), source)
+        return Stands(
+            self.id, self.roster.digest, self.shown_frontier(), source, self._fingerprint()
+        )
+
+    def _fingerprint(self) -> bytes:
+        """Of the heads that are members' own: others have none of the rest."""
+        sums = self._ledger.sums(self.number)
+        total = sum(value for (device, _), value in sums.items() if device in self.roster.devices)
+        return (total % _FINGERPRINT_MODULUS).to_bytes(32)
 
     def page(self, pull: Pull) -> Page:
         """What of ours is beyond a peer's frontier, from its cursor on.

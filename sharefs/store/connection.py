@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sharefs.errors import DatabaseDamaged, DiskFull, HomeNotUsable
 from sharefs.records.ids import ItemId
+from sharefs.store.sums import Sums
 
 BUSY_SECONDS_MAX = 10.0
 READERS_IDLE_MAX = 8
@@ -83,6 +84,8 @@ class Writer:
         """Folders whose rows were changed since somebody last took this."""
         greatest = connection.execute("SELECT max(ino) FROM entry").fetchone()[0]
         self.new_ino = InoCounter(max(greatest or 1, 1) + 1)
+        self.sums = Sums(connection)
+        """Of the heads; written with them."""
         self._path = path
         self._after_commit: list[Callable[[], None]] = []
         self._after_durable: list[Callable[[], None]] = []
@@ -101,6 +104,7 @@ class Writer:
             # Deferred: most batches write nothing, and nobody else writes.
             self._connection.execute("BEGIN")
             yield
+            self.sums.flush()
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -116,6 +120,7 @@ class Writer:
         self._later.clear()
         self._saved.clear()
         roll_back(self._connection)
+        self.sums.forget()
 
     @property
     def connection(self) -> sqlite3.Connection:

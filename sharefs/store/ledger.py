@@ -33,9 +33,7 @@ from sharefs.store.rows import SAVE_ROW, values_of
 
 INCARNATION_SIZE_BYTES = 8
 _NOWHERE = ItemId(b"")
-_ADD_HEAD = Insertion(
-    "INSERT OR IGNORE INTO record (space, item, device, incarnation, sequence, data)", 6
-)
+_ADD_HEAD = Insertion("INSERT INTO record (space, item, device, incarnation, sequence, data)", 6)
 
 _decode_record = msgspec.msgpack.Decoder(Record).decode
 
@@ -219,6 +217,10 @@ class Ledger:
         """The head at a coordinate, if one is there."""
         return head_at(self._connection, number, coordinate)
 
+    def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
+        """The sum of the hashes of each author's heads, as `store.sums` says."""
+        return self._writer.sums.authors(number)
+
     def heads_of(self, number: int, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
         """The undominated records (I4) of those items that have any."""
         heads: dict[ItemId, list[Record]] = {}
@@ -230,16 +232,19 @@ class Ledger:
         return heads
 
     def add_head(self, number: int, record: Record, data: bytes) -> None:
-        """Keep a head, unless one stands at its coordinate already."""
+        """Keep a head, which is not kept yet."""
+        self._writer.sums.add(number, record.coordinate, data)
         self._writer.later(_ADD_HEAD, ((number, record.item, *record.coordinate, data),))
 
-    def drop_head(self, number: int, coordinate: Coordinate) -> None:
+    def drop_head(self, number: int, record: Record) -> None:
         """Forget a head that is dominated."""
-        self._connection.execute(
+        dropped = self._column(
             "DELETE FROM record WHERE space = ? AND device = ? AND incarnation = ?"
-            " AND sequence = ?",
-            (number, *coordinate),
+            " AND sequence = ? AND item = ? RETURNING data",
+            (number, *record.coordinate, record.item),
         )
+        for data in dropped:
+            self._writer.sums.remove(number, record.coordinate, data)
 
     # --- addresses and settings -----------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from sharefs.records.ids import ContentId, Coordinate, ItemId
+from sharefs.records.ids import ContentId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Place, Writer, among, in_groups
@@ -45,9 +45,9 @@ class Shelf:
         """Keep a head."""
         self._ledger.add_head(self._space, record, data)
 
-    def drop_head(self, coordinate: Coordinate) -> None:
+    def drop_head(self, record: Record) -> None:
         """Forget a head."""
-        self._ledger.drop_head(self._space, coordinate)
+        self._ledger.drop_head(self._space, record)
 
     # --- rows of an item ------------------------------------------------------------------------
 

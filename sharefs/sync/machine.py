@@ -1,12 +1,15 @@
 """Which records does a peer lack, and which do we?
 
-Theory of operation. Each side tells its `Summary` of a space (roster digest, frontier) when they
-meet, a moment after something arrived from elsewhere, and every SUMMARY_INTERVAL_SECONDS, which is
-also what makes up for lost messages. Who lacks something pulls: one pass at a time for a space,
-page by page from one peer, each page kept as it comes, the peer's frontier merged only at the end
-(I6). Before that, a page advances no author but by whole commits, each the next of its author: so
-much of a pass that is cut off is not sent again, and is known to others. A pass that is cut off,
-stalls, or is rolled back is dropped and begun anew, from any peer that is ahead.
+Theory of operation. Each side tells its `Summary` of a space (roster digest, frontier, fingerprint
+of the heads) when they meet, and a moment after something arrived from elsewhere. What makes up for
+lost messages is a digest of that, `Idle`, every SUMMARY_INTERVAL_SECONDS: who has another one
+answers with its Summary, so that peers who are equal say some 50 bytes each.
+
+Who lacks something pulls: one pass at a time for a space, page by page from one peer, each page
+kept as it comes, the peer's frontier merged only at the end (I6). Before that, a page advances no
+author but by whole commits, each the next of its author: so much of a pass that is cut off is not
+sent again, and is known to others. A pass that is cut off, stalls, or is rolled back is dropped and
+begun anew, from any peer that is ahead.
 
 New commits are pushed to every peer at once. A pushed commit that is whole and the next of its
 author advances the author's frontier alone; one that leaves a gap shows that the peer is ahead.
@@ -28,9 +31,10 @@ from dataclasses import dataclass, field
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
-from sharefs.sync.shipment import advanced_by, entries_of, frontier_of, is_beyond
+from sharefs.sync.shipment import advanced_by, digest_of, entries_of, frontier_of, is_beyond
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
+    Idle,
     Page,
     Pull,
     PullRoster,
@@ -77,6 +81,8 @@ class Stands:
     frontier: Frontier
     source: DeviceId | None
     """Who sent what changed it; None if we did."""
+    fingerprint: bytes
+    """Of the heads: the sum of their hashes, in 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +195,7 @@ class _Pass:
 class _Space:
     roster: bytes
     frontier: Frontier
+    fingerprint: bytes
     peers: dict[DeviceId, Frontier] = field(default_factory=dict)
     """What each peer that is online was last known to have."""
     distrusted: set[DeviceId] = field(default_factory=set)
@@ -197,6 +204,11 @@ class _Space:
     summary_due: float | None = None
     source: DeviceId | None = None
     """Who need not be told, as all that is new came from there."""
+
+    @property
+    def digest(self) -> bytes:
+        """What an Idle says of all this."""
+        return digest_of(self.roster, self.frontier, self.fingerprint)
 
 
 class Sync:
@@ -243,13 +255,15 @@ class Sync:
         ):
             self._tell_soon(space, event.source, now)
         space.roster, space.frontier = event.roster, dict(event.frontier)
+        space.fingerprint = event.fingerprint
         return self._pull_if_behind(event.space, now)
 
     def _opened(self, event: Stands) -> list[Effect]:
         """A space is new here, but maybe not to those who are online already."""
         sharing = [peer for peer, spaces in self._online.items() if event.space in spaces]
         known: dict[DeviceId, Frontier] = {peer: {} for peer in sharing}
-        self._spaces[event.space] = _Space(event.roster, dict(event.frontier), known)
+        frontier = dict(event.frontier)
+        self._spaces[event.space] = _Space(event.roster, frontier, event.fingerprint, known)
         return [self._summary(peer, event.space) for peer in sharing]
 
     def _tell_soon(self, space: _Space, source: DeviceId, now: float) -> None:
@@ -302,6 +316,8 @@ class Sync:
                 return self._page_received(peer, space, message, now)
             case Push():
                 return self._push_received(peer, space, message, now)
+            case Idle():
+                return self._idle_received(peer, space, message)
 
     def _summary_received(
         self, peer: DeviceId, space: _Space, message: Summary, now: float
@@ -318,6 +334,13 @@ class Sync:
         if message.roster != space.roster:
             effects.append(Send(peer, PullRoster(message.space)))
         return effects + self._pull_if_behind(message.space, now)
+
+    def _idle_received(self, peer: DeviceId, space: _Space, message: Idle) -> list[Effect]:
+        if message.digest != space.digest:
+            return [self._summary(peer, message.space)]
+        if peer in space.peers:
+            space.peers[peer] = dict(space.frontier)
+        return []
 
     def _pull_if_behind(self, id: SpaceId, now: float) -> list[Effect]:
         space = self._spaces[id]
@@ -385,7 +408,8 @@ class Sync:
 
     def _summary(self, peer: DeviceId, id: SpaceId) -> Effect:
         space = self._spaces[id]
-        return Send(peer, Summary(id, space.roster, entries_of(space.frontier)))
+        entries = entries_of(space.frontier)
+        return Send(peer, Summary(id, space.roster, entries, space.fingerprint))
 
     def _timer_fired(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -398,13 +422,14 @@ class Sync:
                 space.running = None
                 space.distrusted.add(stalled.peer)
                 effects += self._pull_if_behind(id, now)
-            due = space.summary_due is not None and now >= space.summary_due
-            if not every and not due:
-                continue
-            space.summary_due = None
-            effects += [
-                self._summary(peer, id) for peer in space.peers if every or peer != space.source
-            ]
+            told: list[DeviceId] = []
+            if space.summary_due is not None and now >= space.summary_due:
+                space.summary_due = None
+                told = [peer for peer in space.peers if peer != space.source]
+            effects += [self._summary(peer, id) for peer in told]
+            if every:
+                idle = Idle(id, space.digest)
+                effects += [Send(peer, idle) for peer in space.peers if peer not in told]
         return effects
 
     def _timer(self, now: float) -> list[Effect]:

@@ -1,12 +1,17 @@
-"""Is what arrived what its author signed?"""
+"""Is what arrived what its author signed, and how far does it bring us?"""
 
 from collections.abc import Iterable
 
+from blake3 import blake3
+
 from sharefs.errors import RemoteProtocolError
+from sharefs.records.canonical import encode
 from sharefs.records.commit import Commit, verify_commit
 from sharefs.records.ids import Frontier, PublicKey
 from sharefs.records.record import Record, decode_record, hash_record
 from sharefs.wire.sync import FrontierEntries, Shipment
+
+DIGEST_SIZE_BYTES = 16
 
 
 def open_shipment(shipment: Shipment, key: PublicKey) -> list[tuple[Record, bytes]]:
@@ -69,3 +74,8 @@ def frontier_of(entries: FrontierEntries) -> Frontier:
 def is_beyond(other: Frontier, ours: Frontier) -> bool:
     """Whether `other` tells of a record that `ours` lacks."""
     return any(sequence > ours.get(key, 0) for key, sequence in other.items())
+
+
+def digest_of(roster: bytes, frontier: Frontier, fingerprint: bytes) -> bytes:
+    """16 bytes that are equal where two replicas are."""
+    return blake3(encode((roster, entries_of(frontier), fingerprint))).digest(DIGEST_SIZE_BYTES)

@@ -28,7 +28,7 @@ from msgspec.structs import replace
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
-from sharefs.records.ids import ROOT, ContentId, Coordinate, ItemId
+from sharefs.records.ids import ROOT, ContentId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.tree.names import Label, assign_names, could_be_made
@@ -46,7 +46,7 @@ class Shelf(Protocol):
         ...
 
     def add_head(self, record: Record, data: bytes) -> None: ...
-    def drop_head(self, coordinate: Coordinate) -> None: ...
+    def drop_head(self, record: Record) -> None: ...
     def winner(self, item: ItemId) -> Shown | None: ...
 
     def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
@@ -152,7 +152,7 @@ class Tree:
         kept = [head for head in heads if not record.dominates(head)]
         for head in heads:
             if head not in kept:
-                self._shelf.drop_head(head.coordinate)
+                self._shelf.drop_head(head)
         self._shelf.add_head(record, data)
         return [*kept, record]
 

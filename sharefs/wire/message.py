@@ -23,7 +23,13 @@ SessionMessage = (
     | session.Refused
 )
 SyncMessage = (
-    sync.Summary | sync.PullRoster | sync.RosterOperations | sync.Pull | sync.Page | sync.Push
+    sync.Summary
+    | sync.PullRoster
+    | sync.RosterOperations
+    | sync.Pull
+    | sync.Page
+    | sync.Push
+    | sync.Idle
 )
 TransferMessage = (
     transfer.Ask | transfer.Offer | transfer.WantChunks | transfer.Chunk | transfer.Lack

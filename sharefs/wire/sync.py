@@ -37,11 +37,13 @@ class Shipment(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
 
 
 class Summary(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=16):
-    """What the sender has of a space: the digest of its roster and its frontier."""
+    """What the sender has of a space: the digest of its roster, its frontier, and the fingerprint
+    of its heads (the sum of their hashes)."""
 
     space: SpaceId
     roster: Annotated[bytes, Meta(min_length=32, max_length=32)]
     frontier: FrontierEntries
+    fingerprint: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class PullRoster(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=17):
@@ -89,3 +91,11 @@ class Push(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
 
     space: SpaceId
     shipment: Shipment
+
+
+class Idle(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=22):
+    """Nothing new: a digest of what the sender's Summary would say. Who has another one answers
+    with theirs."""
+
+    space: SpaceId
+    digest: Annotated[bytes, Meta(min_length=16, max_length=16)]

@@ -355,7 +355,9 @@ def test_an_entry_whose_writer_contradicts_itself_can_not_stop_the_node(anna: Pa
     anna.write("a.txt", b"a")
     row = anna.there("a.txt")
     replica = anna.replica()
-    anna.node.loop.call(lambda: replica.shelf.drop_head(row.version))
+    head = anna.node.state.view.head_of(row)
+    assert head is not None
+    anna.node.loop.call(lambda: replica.shelf.drop_head(head))
     desk = anna.node.desk
     for edit in (
         lambda: desk.rename(row.ino, anna.top(), "b.txt"),

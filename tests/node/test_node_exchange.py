@@ -63,7 +63,7 @@ def test_a_new_incarnation_while_the_disk_syncs_the_old_one(
     before = replica.incarnation
     with slow_disk(anna, monkeypatch) as go_on:
         anna.write("a.txt", b"a")
-        mallory.say(Summary(replica.id, bytes(32), ((anna.device, before, 99),)))
+        mallory.say(Summary(replica.id, bytes(32), ((anna.device, before, 99),), bytes(32)))
         until(lambda: replica.incarnation != before)
         go_on.set()
         mallory.hears(Push)
@@ -181,8 +181,8 @@ def test_an_incarnation_is_renewed_only_for_more_than_we_know(anna: Party, mallo
     replica = anna.replica()
     before = replica.incarnation
     mallory.say(
-        Summary(replica.id, bytes(32), ((anna.device, before, 1),)),
-        Summary(replica.id, bytes(32), ((anna.device, Incarnation(bytes(8)), 5),)),
+        Summary(replica.id, bytes(32), ((anna.device, before, 1),), bytes(32)),
+        Summary(replica.id, bytes(32), ((anna.device, Incarnation(bytes(8)), 5),), bytes(32)),
     )
     mallory.settle()
     assert replica.incarnation == before

@@ -26,7 +26,7 @@ def messages(space: SpaceId, content: ContentId) -> list[Message]:
     """One of each kind that is about a space."""
     stranger = (DeviceId(bytes(16)), Incarnation(bytes(8)), 2**62)
     return [
-        Summary(space, bytes(32), (stranger,)),
+        Summary(space, bytes(32), (stranger,), bytes(32)),
         PullRoster(space),
         RosterOperations(space, (b"", b"junk")),
         Pull(space, (stranger,), 2**62, 0),

@@ -36,7 +36,7 @@ def test_who_says_bye_is_away_and_who_speaks_again_is_asked_hello(
     space = anna.replica().id
     mallory.say(Bye())
     until(lambda: not anna.node.peers.online())
-    mallory.say(Summary(space, bytes(32), ()))
+    mallory.say(Summary(space, bytes(32), (), bytes(32)))
     assert mallory.hears(Hello, lambda hello: hello.answer).spaces == (space,)
     assert not anna.node.peers.online()
     mallory.say(Hello((), (space,), (), False))
@@ -47,7 +47,7 @@ def test_who_is_silent_is_away(anna: Party, mallory: Raw, monkeypatch: pytest.Mo
     monkeypatch.setattr(node_module, "PING_INTERVAL_SECONDS", 0.05)
     monkeypatch.setattr(peers_module, "PEER_SILENT_SECONDS", 0.2)
     until(lambda: not anna.node.peers.online())
-    mallory.say(Summary(anna.replica().id, bytes(32), ()))
+    mallory.say(Summary(anna.replica().id, bytes(32), (), bytes(32)))
     mallory.hears(Hello, lambda hello: hello.answer)
 
 
@@ -86,7 +86,7 @@ def test_only_spaces_that_both_know_are_spoken_of(
 
 
 def test_a_space_that_is_not_shared_is_no_reason_to_part(anna: Party, mallory: Raw) -> None:
-    mallory.say(Summary(SpaceId(bytes(32)), bytes(32), ()))
+    mallory.say(Summary(SpaceId(bytes(32)), bytes(32), (), bytes(32)))
     mallory.settle()
     assert anna.node.peers.online() == [mallory.device]
 

@@ -72,6 +72,12 @@ class Ledger:
     def digest(self) -> bytes:
         return blake3(b"".join(sorted(self.operations))).digest()
 
+    @property
+    def fingerprint(self) -> bytes:
+        heads = (head for heads in self.heads.values() for head in heads)
+        hashes = [int.from_bytes(hash_record(encode_record(head))) for head in heads]
+        return (sum(hashes) % 2**256).to_bytes(32)
+
     def keep(self, shipment: Shipment) -> None:
         grown = [self.keep_record(decode_record(data)) for _, data in shipment.records]
         self.keep_commit(shipment.commit, any(grown))
@@ -151,7 +157,10 @@ class Node:
         self.renew()
 
     def stands(self, source: DeviceId | None) -> machine.Stands:
-        return machine.Stands(SPACE, self.ledger.digest, dict(self.ledger.frontier), source)
+        ledger = self.ledger
+        return machine.Stands(
+            SPACE, ledger.digest, dict(ledger.frontier), source, ledger.fingerprint
+        )
 
     def renew(self) -> None:
         self.incarnation = Incarnation(self.network.chance.randbytes(8))
@@ -277,7 +286,7 @@ class Network:
         self.now = 0.0
         self.faults = Faults()
         self.written: dict[Coordinate, Record] = {}
-        self.sent = 0
+        self.sent: list[SyncMessage] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._links: dict[frozenset[DeviceId], int] = {}
         """Those that are up, each with a number of its own."""
@@ -311,7 +320,7 @@ class Network:
     def send(self, sender: Node, to: DeviceId, message: SyncMessage) -> None:
         ends = frozenset({sender.device, to})
         link = self._links.get(ends)
-        self.sent += 1
+        self.sent.append(message)
         data = encode_message(message)
         copies = 2 if self.chance.random() < self.faults.repeat else 1
         for _ in range(copies):

@@ -25,26 +25,28 @@ from sharefs.sync.machine import (
     Sync,
     TimerFired,
 )
-from sharefs.sync.shipment import entries_of
-from sharefs.wire.sync import Page, Pull, PullRoster, Push, Shipment, Summary
+from sharefs.sync.shipment import digest_of, entries_of
+from sharefs.wire.message import encode_message
+from sharefs.wire.sync import Idle, Page, Pull, PullRoster, Push, Shipment, Summary
 from tests.sync.sync_network import SPACE, Network
 
 ME, ANNA, BOB = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2))
 FIRST, SECOND = Incarnation(bytes(8)), Incarnation(bytes([1] * 8))
 ROSTER, GROWN = bytes(32), bytes([1] * 32)
+NOTHING = bytes(32)
 OTHER_SPACE = SpaceId(bytes([7] * 32))
 
 
 def started(*peers: DeviceId) -> Sync:
     sync = Sync(ME)
-    sync.handle(Stands(SPACE, ROSTER, {}, None), 0.0)
+    sync.handle(Stands(SPACE, ROSTER, {}, None, NOTHING), 0.0)
     for peer in peers:
         sync.handle(PeerUp(peer, (SPACE,)), 0.0)
     return sync
 
 
 def tells(peer: DeviceId, frontier: Frontier, roster: bytes = ROSTER) -> Received:
-    return Received(peer, Summary(SPACE, roster, entries_of(frontier)))
+    return Received(peer, Summary(SPACE, roster, entries_of(frontier), NOTHING))
 
 
 def answer(sync: Sync, event: Event, now: float = 0.0) -> list[Effect]:
@@ -77,15 +79,15 @@ def shipments(*sizes: int) -> list[Shipment]:
 
 def test_peers_are_told_how_we_stand_when_they_come() -> None:
     sync = started()
-    summary = Summary(SPACE, ROSTER, ())
+    summary = Summary(SPACE, ROSTER, (), NOTHING)
     assert answer(sync, PeerUp(ANNA, (SPACE, OTHER_SPACE))) == [Send(ANNA, summary)]
 
 
 def test_peers_that_were_here_before_a_space_are_told_of_it() -> None:
     sync = Sync(ME)
     assert answer(sync, PeerUp(ANNA, (SPACE,))) == []
-    told = answer(sync, Stands(SPACE, ROSTER, {}, ANNA))
-    assert told == [Send(ANNA, Summary(SPACE, ROSTER, ()))]
+    told = answer(sync, Stands(SPACE, ROSTER, {}, ANNA, NOTHING))
+    assert told == [Send(ANNA, Summary(SPACE, ROSTER, (), NOTHING))]
     assert answer(sync, tells(ANNA, {(ANNA, FIRST): 1})) == [pull_from(ANNA)]
 
 
@@ -154,14 +156,14 @@ def test_a_pass_that_was_rolled_back_begins_anew() -> None:
     answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
     answer(sync, Received(ANNA, page(0, 5)))
     answer(sync, RolledBack(SPACE))
-    assert answer(sync, Stands(SPACE, ROSTER, {}, None)) == [pull_from(ANNA, number=2)]
+    assert answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING)) == [pull_from(ANNA, number=2)]
 
 
 def test_pages_of_a_pass_that_was_dropped_are_ignored() -> None:
     sync = started(ANNA)
     answer(sync, tells(ANNA, {(ANNA, FIRST): 3}))
     answer(sync, RolledBack(SPACE))
-    answer(sync, Stands(SPACE, ROSTER, {}, None))
+    answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING))
     assert answer(sync, Received(ANNA, page(0, 5, number=1))) == []
     assert answer(sync, Received(ANNA, page(0, 5, number=2))) != []
 
@@ -180,14 +182,14 @@ def test_what_needs_a_greater_roster_is_pulled_when_the_roster_is_there() -> Non
         pull_from(ANNA),
     ]
     assert answer(sync, ApplyFailed(ANNA, SPACE)) == [Send(ANNA, PullRoster(SPACE))]
-    assert answer(sync, Stands(SPACE, GROWN, {}, ANNA)) == [pull_from(ANNA, number=2)]
+    assert answer(sync, Stands(SPACE, GROWN, {}, ANNA, NOTHING)) == [pull_from(ANNA, number=2)]
 
 
 def test_what_is_false_is_not_pulled_again_and_again() -> None:
     sync = started(ANNA)
     answer(sync, tells(ANNA, {(BOB, FIRST): 3}))
     answer(sync, ApplyFailed(ANNA, SPACE))
-    assert answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 1}, None)) == []
+    assert answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 1}, None, NOTHING)) == []
 
 
 def test_a_contiguous_push_is_applied_and_advances_its_author_alone() -> None:
@@ -211,32 +213,32 @@ def test_a_push_of_what_is_here_is_ignored() -> None:
     sync = started(ANNA)
     (first,) = shipments(3)
     author = (first.commit.device, first.commit.incarnation)
-    answer(sync, Stands(SPACE, ROSTER, {author: 3}, ANNA))
+    answer(sync, Stands(SPACE, ROSTER, {author: 3}, ANNA, NOTHING))
     assert answer(sync, Received(ANNA, Push(SPACE, first))) == []
 
 
 def test_what_came_from_one_peer_is_told_to_the_others_soon() -> None:
     sync = started(ANNA, BOB)
     frontier = {(ANNA, FIRST): 1}
-    answer(sync, Stands(SPACE, ROSTER, frontier, ANNA), 1.0)
+    answer(sync, Stands(SPACE, ROSTER, frontier, ANNA, NOTHING), 1.0)
     assert answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS) == [
-        Send(BOB, Summary(SPACE, ROSTER, entries_of(frontier)))
+        Send(BOB, Summary(SPACE, ROSTER, entries_of(frontier), NOTHING))
     ]
 
 
 def test_what_came_from_two_peers_is_told_to_both_and_is_not_put_off() -> None:
     sync = started(ANNA, BOB)
-    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 1}, ANNA), 1.0)
+    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 1}, ANNA, NOTHING), 1.0)
     frontier = {(ANNA, FIRST): 1, (BOB, FIRST): 1}
-    answer(sync, Stands(SPACE, ROSTER, frontier, BOB), 1.0 + SUMMARY_DELAY_SECONDS / 2)
-    summary = Summary(SPACE, ROSTER, entries_of(frontier))
+    answer(sync, Stands(SPACE, ROSTER, frontier, BOB, NOTHING), 1.0 + SUMMARY_DELAY_SECONDS / 2)
+    summary = Summary(SPACE, ROSTER, entries_of(frontier), NOTHING)
     told = answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS)
     assert told == [Send(ANNA, summary), Send(BOB, summary)]
 
 
 def test_an_incarnation_of_ours_that_others_know_better_is_named() -> None:
     sync = started(ANNA)
-    answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 2, (ME, SECOND): 2}, None))
+    answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 2, (ME, SECOND): 2}, None, NOTHING))
     known = {(ME, FIRST): 2, (ME, SECOND): 3}
     assert answer(sync, tells(ANNA, known)) == [
         RenewIncarnation(SPACE, SECOND),
@@ -244,6 +246,48 @@ def test_an_incarnation_of_ours_that_others_know_better_is_named() -> None:
     ]
 
 
+def test_an_idle_round_is_under_100_bytes_however_many_devices_there_are() -> None:
+    sync = started(ANNA)
+    frontier = {(DeviceId(bytes([n] * 16)), FIRST): 1000 * n for n in range(30)}
+    answer(sync, Stands(SPACE, ROSTER, frontier, ANNA, NOTHING))
+    answer(sync, TimerFired(), SUMMARY_DELAY_SECONDS)
+    (round,) = answer(sync, TimerFired(), SUMMARY_INTERVAL_SECONDS)
+    assert isinstance(round, Send)
+    assert isinstance(round.message, Idle)
+    assert len(encode_message(round.message)) < 100
+
+
+def idle(peer: DeviceId, roster: bytes, frontier: Frontier, fingerprint: bytes) -> Received:
+    return Received(peer, Idle(SPACE, digest_of(roster, frontier, fingerprint)))
+
+
+@pytest.mark.parametrize(
+    ("roster", "frontier", "fingerprint"),
+    [
+        (GROWN, {(ANNA, FIRST): 1}, NOTHING),
+        (ROSTER, {(ANNA, FIRST): 2}, NOTHING),
+        (ROSTER, {(ANNA, FIRST): 1}, bytes([1] * 32)),
+    ],
+)
+def test_who_differs_is_told_how_we_stand(
+    roster: bytes, frontier: Frontier, fingerprint: bytes
+) -> None:
+    sync = started(ANNA)
+    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 1}, None, NOTHING))
+    assert answer(sync, idle(ANNA, roster, frontier, fingerprint)) == [
+        Send(ANNA, Summary(SPACE, ROSTER, ((ANNA, FIRST, 1),), NOTHING))
+    ]
+
+
+def test_who_does_not_differ_is_told_nothing_and_is_known_to_have_what_we_have() -> None:
+    sync = started(ANNA)
+    frontier = {(ANNA, FIRST): 1}
+    answer(sync, Stands(SPACE, ROSTER, frontier, None, NOTHING))
+    assert answer(sync, idle(ANNA, ROSTER, frontier, NOTHING)) == []
+    answer(sync, RolledBack(SPACE))
+    assert answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING)) == [pull_from(ANNA)]
+
+
 def test_messages_about_spaces_that_are_not_here_are_ignored() -> None:
     sync = started(ANNA)
-    assert answer(sync, Received(ANNA, Summary(OTHER_SPACE, ROSTER, ()))) == []
+    assert answer(sync, Received(ANNA, Summary(OTHER_SPACE, ROSTER, (), NOTHING))) == []

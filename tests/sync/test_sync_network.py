@@ -10,7 +10,8 @@ from sharefs.records.ids import DeviceId, Frontier, item_id
 from sharefs.sync import machine
 from sharefs.sync.machine import Apply, Effect, Send, Sync
 from sharefs.sync.shipment import entries_of, frontier_of
-from sharefs.wire.sync import Page, Pull, Push, Summary
+from sharefs.wire.message import encode_message
+from sharefs.wire.sync import Idle, Page, Pull, Push
 from tests.sync.sync_network import SPACE, Ledger, Network
 
 CHAOS_SECONDS = 60.0
@@ -31,13 +32,15 @@ def test_replicas_converge_after_the_network_heals(seed: int) -> None:
     survive(seed)
 
 
-def test_a_network_at_peace_exchanges_summaries_only() -> None:
+def test_a_network_at_peace_says_under_100_bytes_a_round() -> None:
     network = survive(1)
-    network.sent = 0
+    network.sent.clear()
     rounds = int(PEACE_SECONDS / machine.SUMMARY_INTERVAL_SECONDS)
     network.run_until(network.now + PEACE_SECONDS)
     links = len(network.nodes) * (len(network.nodes) - 1)
-    assert network.sent <= links * (rounds + 1)
+    assert links * (rounds - 1) <= len(network.sent) <= links * (rounds + 1)
+    assert all(isinstance(message, Idle) for message in network.sent)
+    assert all(len(encode_message(message)) < 100 for message in network.sent)
 
 
 def test_what_a_sender_gets_during_a_pass_is_not_passed_by() -> None:
@@ -94,9 +97,9 @@ def _advance_over_gaps(
     return [Apply(peer, push.space, (push.shipment,), merged)]
 
 
-def _no_summaries(self: Sync, now: float) -> list[Effect]:
+def _no_rounds(self: Sync, now: float) -> list[Effect]:
     effects = TIMER_FIRED(self, now)
-    return [e for e in effects if not (isinstance(e, Send) and isinstance(e.message, Summary))]
+    return [e for e in effects if not isinstance(e, Send)]
 
 
 def _stay_in_place(self: Ledger, commit: Commit, grown: bool) -> None:
@@ -105,6 +108,10 @@ def _stay_in_place(self: Ledger, commit: Commit, grown: bool) -> None:
 
 
 def _go_on_after_a_rollback(self: Sync, event: object) -> list[Effect]:
+    return []
+
+
+def _never_answer(self: Sync, peer: DeviceId, space: machine._Space, message: Idle) -> list[Effect]:
     return []
 
 
@@ -118,7 +125,8 @@ KEEP_COMMIT = Ledger.keep_commit
     [
         (Sync, "_page_received", _merge_at_every_page),
         (Sync, "_push_received", _advance_over_gaps),
-        (Sync, "_timer_fired", _no_summaries),
+        (Sync, "_timer_fired", _no_rounds),
+        (Sync, "_idle_received", _never_answer),
         (Sync, "_rolled_back", _go_on_after_a_rollback),
         (Ledger, "keep_commit", _stay_in_place),
     ],

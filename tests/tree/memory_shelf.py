@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, Coordinate, DeviceId, Incarnation, ItemId
-from sharefs.records.record import Record, decode_record
+from sharefs.records.record import Record, decode_record, encode_record
 from sharefs.records.shown import Shown
 
 
@@ -41,16 +41,15 @@ class MemoryShelf:
     """`tree.Shelf` without a disk."""
 
     def __init__(self) -> None:
-        self.bytes: dict[Coordinate, bytes] = {}
         self.rows: dict[int, Shown] = {1: root_row(1, 1)}
         self.calls: Counter[str] = Counter()
-        self._items: dict[ItemId, list[Coordinate]] = {}
+        self._items: dict[ItemId, list[bytes]] = {}
 
     def _rows(self) -> Iterable[Shown]:
         return (row for row in self.rows.values() if row.item != ROOT)
 
     def heads(self, item: ItemId) -> list[Record]:
-        return [decode_record(self.bytes[at]) for at in self._items.get(item, [])]
+        return [decode_record(data) for data in self._items.get(item, [])]
 
     def heads_of(self, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
         self.calls["heads_of"] += 1
@@ -58,14 +57,13 @@ class MemoryShelf:
 
     def add_head(self, record: Record, data: bytes) -> None:
         self.calls["add_head"] += 1
-        assert record.coordinate not in self.bytes, "a head is added once"
-        self.bytes[record.coordinate] = data
-        self._items.setdefault(record.item, []).append(record.coordinate)
+        heads = self._items.setdefault(record.item, [])
+        assert data not in heads, "a head is added once"
+        heads.append(data)
 
-    def drop_head(self, coordinate: Coordinate) -> None:
+    def drop_head(self, record: Record) -> None:
         self.calls["drop_head"] += 1
-        record = decode_record(self.bytes.pop(coordinate))
-        self._items[record.item].remove(coordinate)
+        self._items[record.item].remove(encode_record(record))
 
     def winner(self, item: ItemId) -> Shown | None:
         self.calls["winner"] += 1

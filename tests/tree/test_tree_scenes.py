@@ -230,7 +230,7 @@ def test_a_known_record_costs_one_look() -> None:
 
 def _last_arrival_wins(self: Tree, record: Record, data: bytes, known: object) -> list[Record]:
     for head in self._shelf.heads_of([record.item]).get(record.item, []):
-        self._shelf.drop_head(head.coordinate)
+        self._shelf.drop_head(head)
     self._shelf.add_head(record, data)
     return [record]
 

@@ -92,7 +92,13 @@ def _raw(tag: int, *fields: object) -> bytes:
         _raw(34, SPACE, CONTENT, [1], 5),
         _raw(33, SPACE, CONTENT, True, b"", b"", bytes(transfer.SMALL_CONTENT_SIZE_BYTES_MAX + 1)),
         _raw(33, SPACE, CONTENT, 1, b"", b"", b""),
-        _raw(16, SPACE, bytes(32), [[bytes(16), bytes(8), 1]] * (sync.FRONTIER_ENTRIES_MAX + 1)),
+        _raw(
+            16,
+            SPACE,
+            bytes(32),
+            [[bytes(16), bytes(8), 1]] * (sync.FRONTIER_ENTRIES_MAX + 1),
+            bytes(32),
+        ),
         _raw(7, SPACE, "x" * (session.SENTENCE_SIZE_MAX + 1)),
         _raw(7, SPACE, b"bytes"),
         _raw(99, SPACE),
@@ -109,7 +115,7 @@ def test_the_limits_themselves_are_allowed() -> None:
     frontier = tuple(
         (DeviceId(bytes(16)), bytes(8), 2**62) for _ in range(sync.FRONTIER_ENTRIES_MAX)
     )
-    summary = sync.Summary(SPACE, bytes(32), frontier)  # type: ignore[arg-type]
+    summary = sync.Summary(SPACE, bytes(32), frontier, bytes(32))  # type: ignore[arg-type]
     assert decode_message(encode_message(summary)) == summary
     indexes = (2**31,) * transfer.INDEXES_MAX
     lack = transfer.Lack(SPACE, CONTENT, indexes)

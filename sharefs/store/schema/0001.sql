@@ -56,7 +56,8 @@ CREATE INDEX commit_by_last ON "commit" (space, device, incarnation, last);
 -- ... and which come after a cursor.
 CREATE INDEX commit_by_number ON "commit" (space, device, incarnation, number, last);
 
--- The heads of all items: what is dominated is deleted.
+-- The heads of all items: what is dominated is deleted. No record is here twice; two records may
+-- have one coordinate, if their author went astray, and then each is its own (I8).
 CREATE TABLE record (
     number INTEGER PRIMARY KEY,
     space INTEGER NOT NULL REFERENCES space,
@@ -64,10 +65,22 @@ CREATE TABLE record (
     device BLOB NOT NULL,
     incarnation BLOB NOT NULL,
     sequence INTEGER NOT NULL,
-    data BLOB NOT NULL,                         -- canonical bytes
-    UNIQUE (space, device, incarnation, sequence)
+    data BLOB NOT NULL                          -- canonical bytes
 ) STRICT;
 CREATE INDEX record_by_item ON record (space, item);
+CREATE INDEX record_by_coordinate ON record (space, device, incarnation, sequence);
+
+-- What the heads of an author add up to, in runs of 256 sequences: see `sums`. A run without heads
+-- has no row.
+CREATE TABLE run (
+    space INTEGER NOT NULL REFERENCES space,
+    device BLOB NOT NULL,
+    incarnation BLOB NOT NULL,
+    number INTEGER NOT NULL,                    -- sequence / 256
+    count INTEGER NOT NULL CHECK (count > 0),   -- of heads
+    sum BLOB NOT NULL,                          -- 32 bytes: of their hashes, modulo 2 ^ 256
+    PRIMARY KEY (space, device, incarnation, number)
+) STRICT, WITHOUT ROWID;
 
 -- The frontier of this replica (I6). Every author of a commit has a row, with sequence 0 while
 -- none of its records is covered.
