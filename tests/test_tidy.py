@@ -48,7 +48,8 @@ def _text_files() -> Iterator[Path]:
         for path in sorted((TOP / folder).glob("**/*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
-    yield from sorted(path for path in TOP.iterdir() if path.is_file())
+    # In a work tree of its own, git keeps a file there.
+    yield from sorted(path for path in TOP.iterdir() if path.is_file() and path.name != ".git")
 
 
 def _name(path: Path) -> str:

@@ -57,7 +57,7 @@ class Drafts:
         with translated(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            self.note(path, note)
+            self._write_note(path, note)
         except BaseException:
             os.close(descriptor)
             self.remove(path)
@@ -69,9 +69,15 @@ class Drafts:
 
         Raises FileNotFoundError if it is there no more, DiskFull, HomeNotUsable.
         """
+        if self._write_note(path, note):
+            beside = _beside(path)
+            with translated(beside):
+                beside.unlink(missing_ok=True)
+
+    def _write_note(self, path: Path, note: DraftNote) -> bool:
+        """Whether it is in the attribute. A file beside the draft counts more than that."""
         assert len(note.name) <= NAME_SIZE_BYTES_MAX, "the mount checks names"
         data = msgspec.msgpack.encode(note)
-        beside = _beside(path)
         try:
             os.setxattr(path, NOTE_ATTRIBUTE, data)
         except FileNotFoundError:
@@ -79,12 +85,11 @@ class Drafts:
         except OSError as error:
             if error.errno not in _NO_ROOM_IN_ATTRIBUTE:
                 raise explained(error, path) from error
-            # A file beside it counts more than an attribute that an earlier note left.
+            beside = _beside(path)
             with translated(beside):
                 write_file(beside, data)
-        else:
-            with translated(beside):
-                beside.unlink(missing_ok=True)
+            return False
+        return True
 
     def left(self) -> list[tuple[Path, DraftNote]]:
         """The drafts that an earlier node left, the oldest first."""

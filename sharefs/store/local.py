@@ -396,8 +396,11 @@ def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None
 
 def _put_in_place(draft: Path, path: Path) -> None:
     """Give a file a second name, at which another file may be."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     try:
+        _link_or_copy(draft, path)
+    except FileNotFoundError:
+        # A folder is missing only for the first of its many files.
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         _link_or_copy(draft, path)
     except FileExistsError:
         beside = path.with_suffix(".new")
