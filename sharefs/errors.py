@@ -184,6 +184,12 @@ class LastCopy(UserError):
     exit_code = 9
 
 
+class NoConflict(UserError):
+    """Nothing there has two versions."""
+
+    exit_code = 3
+
+
 class BadArgument(UserError):
     """A command got a value that it can not use."""
 

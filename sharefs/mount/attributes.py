@@ -60,7 +60,7 @@ def attributes_of_entry(entry: Shown, writable: bool) -> Attributes:
         mode, nlink = _FOLDER, 2
     else:
         mode, size = _LINK, len(os.fsencode(entry.target))
-    if entry.loser or not writable:
+    if not writable:
         mode &= ~_WRITE_BITS
     return Attributes(
         entry.ino,

@@ -126,8 +126,6 @@ class Core:
         space = self._listing.space_of(found)
         if not space.writable:
             raise errors.ReadOnlySpace(f"Your role in {space.name} is to read.")
-        if isinstance(found, Shown) and found.loser:
-            raise errors.NotAllowed("A conflict's other version can be read, copied and removed.")
 
     # --- files ------------------------------------------------------------------------------------
 

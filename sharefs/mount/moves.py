@@ -89,8 +89,6 @@ class Moves:
         self._listing.folder(self._folder_of(source))
         if self._listing.space_of(source).space != self._listing.space_of(destination).space:
             raise errors.CrossSpaceMove("A move between spaces is a copy and a delete.")
-        if isinstance(source, Shown) and source.loser:
-            raise errors.NotAllowed("A conflict's other version can be read, copied and removed.")
         if target is None:
             return
         from_folder = type_of(source) is EntryType.FOLDER

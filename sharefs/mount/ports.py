@@ -34,6 +34,8 @@ class Base:
     context: tuple[ContextEntry, ...]
     stamp: int
     created: int
+    loser: bool = False
+    """It was a conflict's loser: what is written over it becomes an entry of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +128,13 @@ class Changes(Protocol):
     def make_symlink(self, folder: int, name: str, target: str) -> Shown: ...
 
     def remove(self, ino: int) -> None:
-        """Unlink a file or link, or remove an empty folder (else FolderNotEmpty)."""
+        """Unlink a file or link, let a conflict's loser go, or remove an empty folder (else
+        FolderNotEmpty)."""
         ...
 
     def rename(self, ino: int, folder: int, name: str) -> None:
         """Move within a space. A file moved onto a file becomes a version of it; see DESIGN,
-        section 5."""
+        section 5. A conflict's loser becomes an entry of its own."""
         ...
 
     def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None: ...

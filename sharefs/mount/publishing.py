@@ -98,7 +98,7 @@ class Publishing:
         entry = self._view.entry(draft.ino)
         if entry is None or not entry.live:
             return draft.folder, written_name(draft.name, draft.seen)
-        return self._view.folder(entry), entry.name
+        return self._view.folder(entry), written_name(entry.shown, entry)
 
     def _answered(self, draft: DraftFile, shown: Shown | None) -> None:
         """The loop says that the version is in the view, or can not be."""
@@ -193,5 +193,9 @@ class Publishing:
 
 
 def written_name(name: str, entry: Shown | None) -> str:
-    """The name for a version: what the entry's writer called it, if it is shown under `name`."""
-    return entry.name if entry is not None and entry.shown == name else name
+    """The name for a version: what the entry's writer called it, if it is shown under `name`.
+
+    A conflict's loser is to be an entry of its own, under the name that was made for it.
+    """
+    plain = entry is not None and entry.shown == name and not entry.loser
+    return entry.name if entry is not None and plain else name

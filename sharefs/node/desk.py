@@ -6,6 +6,8 @@ Implements `View` and `Changes` of `sharefs.mount.ports`.
 import logging
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from sharefs.errors import (
     CrossSpaceMove,
     EntryExists,
@@ -17,16 +19,19 @@ from sharefs.errors import (
     ReadOnlySpace,
 )
 from sharefs.mount.ports import Base, Draft, SpaceFolder
+from sharefs.node import conflicts
+from sharefs.node.conflicts import seen_behind
 from sharefs.node.publication import Publication
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
-from sharefs.records.entry import EntryType, check_name
+from sharefs.records.entry import EntryType, check_name, time_kept
 from sharefs.records.ids import ROOT, ItemId, creator_of
-from sharefs.records.record import Record, context_of
+from sharefs.records.record import context_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.rights import Right
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
+from sharefs.tree.tree import heads_behind
 
 log = logging.getLogger("sharefs.node")
 
@@ -71,10 +76,11 @@ class Desk:
         return self._state.view.folder(entry)
 
     def base(self, entry: Shown) -> Base:
-        head = self._state.view.head_of(entry)
-        if head is None:
+        heads = heads_behind(entry, self._state.view.heads_of(entry))
+        if not heads:
             raise NoSuchEntry("The entry was changed just now: try again.")
-        return Base(entry.item, context_of([head]), head.stamp, entry.created)
+        stamp = max(head.stamp for head in heads)
+        return Base(entry.item, context_of(heads), stamp, entry.created, entry.loser)
 
     def describe(self, entry: Shown) -> dict[str, str]:
         replica = self.replica(entry.space)
@@ -146,13 +152,6 @@ class Desk:
         rows = replica.shelf.named(place, [name])
         return next((row for row in rows if row.shown == name), None)
 
-    def _head(self, replica: Replica, row: Shown) -> Record:
-        head = self._state.ledger.head(replica.number, row.version)
-        if head is None:
-            # Only where somebody signed two records at one coordinate (I8).
-            raise NoSuchEntry("What was written there is contradicted by its writer.")
-        return head
-
     def _author(self, replica: Replica, *changes: Change) -> None:
         replica.author(changes, now_ms())
 
@@ -186,15 +185,12 @@ class Desk:
         if row.type is EntryType.FOLDER and replica.shelf.listed(row.item):
             raise FolderNotEmpty(f"{row.shown} is not empty.")
         if row.loser:
-            winner = replica.shelf.winner(row.item)
-            assert winner is not None, "a loser lost to a winner"
-            seen = [self._head(replica, winner), self._head(replica, row)]
-            self._author(replica, operations.keep(winner, seen))
+            conflicts.let_go(replica, row)
             return
         self._author(
             replica,
             *(
-                operations.remove(member, [self._head(replica, member)])
+                operations.remove(member, seen_behind(replica, member))
                 for member in self._members(replica, row)
                 if not member.deleted
             ),
@@ -209,8 +205,6 @@ class Desk:
             raise NotAllowed("A space's own folder keeps its name and place.")
         if to is not replica:
             raise CrossSpaceMove("From one space to another, an entry is copied and deleted.")
-        if row.loser:
-            raise NotAllowed("A conflict's other version is read and removed, or copied.")
         existing = self._named(replica, place.item, name)
         if existing is not None and existing.ino == row.ino:
             return
@@ -219,12 +213,15 @@ class Desk:
                 return
             # It may be a loser of the same item that was let go.
             replica, row = self._find(ino)
+        if row.loser:
+            conflicts.keep_apart(replica, replace(row, place=place.item, shown=name))
+            return
         parent = row.parent if place.item == row.place else place.item
         wanted = row.name if name == row.shown else name
         self._author(
             replica,
             *(
-                operations.move(member, [self._head(replica, member)], parent, wanted)
+                operations.move(member, seen_behind(replica, member), parent, wanted)
                 for member in self._members(replica, row)
             ),
         )
@@ -241,8 +238,11 @@ class Desk:
         if existing.loser or EntryType.SYMLINK in (row.type, existing.type):
             self._remove(existing.ino)
             return False
+        if row.item == existing.item:
+            conflicts.keep_loser(replica, row)
+            return True
         held = Bytes(row.size, row.content, row.mtime_ns, row.executable)
-        seen = [self._head(replica, existing)]
+        seen = seen_behind(replica, existing)
         self._author(replica, operations.replace_bytes(existing, seen, held))
         self._remove(row.ino)
         return True
@@ -250,8 +250,16 @@ class Desk:
     def _touch(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         replica, row = self._find(ino)
         self._check_writable(replica)
-        if row.item == ROOT or row.loser:
+        if row.item == ROOT:
             raise NotAllowed("Its times and modes are not kept.")
-        change = operations.touch(row, [self._head(replica, row)], mtime_ns, executable)
-        if change.body != operations.keep(row, [self._head(replica, row)]).body:
+        if row.loser:
+            mtime_ns = row.mtime_ns if mtime_ns is None else time_kept(mtime_ns)
+            executable = row.executable if executable is None else executable
+            kept = replace(row, mtime_ns=mtime_ns, executable=executable)
+            if kept != row:
+                conflicts.keep_apart(replica, kept)
+            return
+        seen = seen_behind(replica, row)
+        change = operations.touch(row, seen, mtime_ns, executable)
+        if change.body != operations.keep(row, seen).body:
             self._author(replica, change)

@@ -12,16 +12,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from dataclasses import dataclass, field, replace
 
 from sharefs.errors import DiskFull, NoSuchEntry, ReadOnlySpace, SharefsError
-from sharefs.mount.ports import Draft
+from sharefs.mount.ports import Base, Draft
+from sharefs.node import conflicts
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType
-from sharefs.records.ids import ItemId, creator_of
+from sharefs.records.ids import ItemId
 from sharefs.records.shown import Shown
 from sharefs.spaces.rights import Right
 from sharefs.store.contents import Adopted
@@ -203,8 +202,11 @@ class Publication:
     def _begin(self, one: _Ready) -> _New | _Outcome:
         try:
             self._state.contents.hold(one.adopted)
-            if one.waiting.draft.base is None:
+            base = one.waiting.draft.base
+            if base is None:
                 return self._begin_new(one.waiting.draft, one.adopted)
+            if base.loser:
+                return self._write_apart(one.waiting.draft, one.adopted, base)
             return self._write(one.waiting.draft, one.adopted)
         except DiskFull:
             raise
@@ -216,7 +218,7 @@ class Publication:
         done = self._already_published(replica, place, draft, adopted) if draft.left else None
         if done is not None:
             self._state.relied_upon = True
-            return self._under_inode(replica, done.item, draft.ino)
+            return replica.under_inode(done.item, draft.ino)
         item = self._state.new_item()
         held = _held(draft, adopted)
         change = operations.make_file(item, place.item, draft.name, held, now_ms())
@@ -252,7 +254,22 @@ class Publication:
             _held(draft, adopted),
         )
         replica.author([change], now_ms(), {base.item: draft.ino})
-        return self._under_inode(replica, base.item, draft.ino)
+        return replica.under_inode(base.item, draft.ino)
+
+    def _write_apart(self, draft: Draft, adopted: Adopted, base: Base) -> _New | Shown:
+        """Over a conflict's loser: an entry of its own, instead of that."""
+        replica, place = self._folder(draft)
+        loser = conflicts.loser_seen(replica, base.item, base.context)
+        if loser is None:
+            return self._begin_new(draft, adopted)
+
+        def make(item: ItemId) -> Change:
+            held = _held(draft, adopted)
+            return replace(
+                operations.make_file(item, place.item, draft.name, held, now_ms()), derived=True
+            )
+
+        return replica.under_inode(conflicts.take_out(replica, loser, make), draft.ino)
 
     def _already_published(
         self, replica: Replica, place: Shown, draft: Draft, adopted: Adopted
@@ -261,7 +278,7 @@ class Publication:
         not removed any more, is there: a second one would stand beside it."""
         for row in replica.shelf.named(place.item, [draft.name]):
             same = row.type is EntryType.FILE and row.content == adopted.content
-            mine = not row.loser and creator_of(row.item) == self._state.me
+            mine = not row.loser and row.version.device == self._state.me
             if same and mine and row.shown == draft.name:
                 return row
         return None
@@ -277,16 +294,6 @@ class Publication:
                         raise ReadOnlySpace(f"You are a reader in {replica.roster.name}.")
                     return replica, row
         raise NoSuchEntry("The space is not here any more.")
-
-    def _under_inode(self, replica: Replica, item: ItemId, ino: int) -> Shown:
-        """A file saved by a rename has the inode of the file that was renamed, as on any disk."""
-        row = replica.shelf.winner(item)
-        assert row is not None, "what was written has a row"
-        if row.ino != ino:
-            replica.shelf.erase(row.ino)
-            row = replace(row, ino=ino)
-            replica.shelf.save(row)
-        return row
 
 
 def _held(draft: Draft, adopted: Adopted) -> Bytes:

@@ -156,7 +156,9 @@ class Contents:
         row = self._state.view.entry(folder)
         assert row is not None, "a draft is in a folder"
         space = self._state.replica_numbered(row.space).id
-        kept = DraftBase(base.item, base.context, base.stamp, base.created) if base else None
+        kept = None
+        if base is not None:
+            kept = DraftBase(base.item, base.context, base.stamp, base.created, base.loser)
         return DraftNote(1, space, row.item, name, kept)
 
     def free_bytes(self) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from secrets import token_bytes
 
+from msgspec.structs import replace
+
 from sharefs.errors import NotAllowed, RemoteProtocolError
 from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
 from sharefs.records.entry import KIND_ENTRY
@@ -21,6 +23,7 @@ from sharefs.records.record import (
     encode_record,
     hash_record,
 )
+from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.rights import Right
 from sharefs.spaces.roster import Roster, fold, hash_operation
@@ -112,12 +115,12 @@ class Replica:
             self._record(version, first + number, now_ms) for number, version in enumerate(versions)
         ]
         self._pending += records
-        self.tree.receive(records, inos, {change.item for change in versions if change.is_new})
+        self.tree.receive(records, inos, {change.item for change in versions if change.is_drawn})
 
     def _following_our_own(self, change: Change, now_ms: int) -> list[Change]:
         """A device's later version covers all its earlier ones (I4), also those that its writer
         had not seen, as when two programs saved one file. Their bytes are kept as new entries."""
-        if change.is_new:
+        if change.is_drawn:
             return [change]
         device, incarnation = self._own
         chained = operations.chain(change, self.shelf.heads(change.item), device, incarnation)
@@ -127,11 +130,17 @@ class Replica:
         winner = self.shelf.winner(change.item)
         rows = [*([winner] if winner else []), *self.shelf.losers(change.item)]
         kept = [
-            operations.keep_apart(item_id(device, token_bytes(8)), row, now_ms)
+            operations.keep_apart(self.item_apart(row), row, now_ms)
             for row in operations.unseen_losers(change, rows, chained)
             if row.live and (row.content is not None or row.target)
         ]
         return [*kept, chained]
+
+    def item_apart(self, row: Shown) -> ItemId:
+        """The item that a conflict's loser is to become."""
+        item = operations.item_apart(row)
+        # Else it was kept apart before, and may have been changed since.
+        return item if not self.shelf.heads(item) else item_id(self._device, token_bytes(8))
 
     def _record(self, change: Change, sequence: int, now_ms: int) -> tuple[Record, bytes]:
         record = Record(
@@ -146,6 +155,16 @@ class Replica:
             change.body,
         )
         return record, encode_record(record)
+
+    def under_inode(self, item: ItemId, ino: int) -> Shown:
+        """A file saved by a rename has the inode of the file that was renamed, as on any disk."""
+        row = self.shelf.winner(item)
+        assert row is not None, "what was written has a row"
+        if row.ino != ino:
+            self.shelf.erase(row.ino)
+            row = replace(row, ino=ino)
+            self.shelf.save(row)
+        return row
 
     def seal(self) -> list[Shipment]:
         """Sign what was made in this batch, to be sent once the disk has it."""

@@ -30,6 +30,8 @@ class DraftBase(NamedTuple):
     context: tuple[ContextEntry, ...]
     stamp: int
     created: int
+    loser: bool = False
+    """It was a conflict's loser."""
 
 
 class DraftNote(msgspec.Struct, frozen=True, array_like=True):

@@ -213,10 +213,6 @@ class Ledger:
             (number, device, incarnation, first, last),
         ).fetchall()
 
-    def head(self, number: int, coordinate: Coordinate) -> Record | None:
-        """The head at a coordinate, if one is there."""
-        return head_at(self._connection, number, coordinate)
-
     def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
         """The sum of the hashes of each author's heads, as `store.sums` says."""
         return self._writer.sums.authors(number)
@@ -293,14 +289,10 @@ class Ledger:
         return [value for (value,) in self._connection.execute(query, values)]
 
 
-def head_at(connection: sqlite3.Connection, space: int, coordinate: Coordinate) -> Record | None:
-    """The head at a coordinate, on any connection."""
-    row = connection.execute(
-        "SELECT data FROM record WHERE space = ? AND device = ? AND incarnation = ?"
-        " AND sequence = ?",
-        (space, *coordinate),
-    ).fetchone()
-    return record_of(row[0]) if row else None
+def heads_at(connection: sqlite3.Connection, space: int, item: ItemId) -> list[Record]:
+    """The undominated records of an item, on any connection that sees what is committed."""
+    rows = connection.execute("SELECT data FROM record WHERE space = ? AND item = ?", (space, item))
+    return [record_of(data) for (data,) in rows]
 
 
 def record_of(data: bytes) -> Record:

@@ -15,7 +15,7 @@ from sharefs.records.ids import ContentId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Place, Readers
-from sharefs.store.ledger import head_at
+from sharefs.store.ledger import heads_at
 from sharefs.store.rows import SELECT_ROWS_WITH_LOCAL, shown_of
 
 CACHED_ENTRIES_MAX = 50_000
@@ -95,10 +95,10 @@ class ReadView:
         rows = self._query("WHERE space = ? AND item = ? AND loser = 0", entry.space, entry.place)
         return rows[0].ino if rows else MOUNT_ROOT_INO
 
-    def head_of(self, entry: Shown) -> Record | None:
-        """The record behind a row, if the row is still what stands."""
+    def heads_of(self, entry: Shown) -> list[Record]:
+        """The heads of the item of a row."""
         with self._readers.lent() as connection:
-            return head_at(connection, entry.space, entry.version)
+            return heads_at(connection, entry.space, entry.item)
 
     def entries_of(self, content: ContentId) -> list[Shown]:
         """The rows of all spaces that have a content."""

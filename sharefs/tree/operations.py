@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
+from blake3 import blake3
 
 from sharefs.records.entry import (
     Entry,
@@ -21,7 +22,7 @@ from sharefs.records.entry import (
     encode_entry,
     time_kept,
 )
-from sharefs.records.ids import ContentId, DeviceId, Incarnation, ItemId
+from sharefs.records.ids import ContentId, DeviceId, Incarnation, ItemId, item_id
 from sharefs.records.record import ContextEntry, Record, context_of, sees
 from sharefs.records.shown import Shown
 
@@ -35,11 +36,13 @@ class Change:
     after: int
     """The greatest stamp among the versions superseded, -1 for a new item."""
     body: bytes
+    derived: bool = False
+    """The item's id follows from something that others know, too."""
 
     @property
-    def is_new(self) -> bool:
-        """It makes an item: nobody has anything of that yet."""
-        return not self.context
+    def is_drawn(self) -> bool:
+        """It makes an item whose id was drawn just now: nobody has anything of that yet."""
+        return not self.context and not self.derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,38 @@ def keep(row: Shown, seen: Iterable[Record]) -> Change:
     return _change(row, seen)
 
 
+def keep_loser(winner: Shown, loser: Shown, seen: Iterable[Record]) -> Change:
+    """A conflict's loser is what counts: its bytes, under the winner's name and in its place.
+
+    What was deleted meanwhile comes back with it.
+    """
+    return _change(
+        winner,
+        seen,
+        type=loser.type,
+        deleted=False,
+        mtime_ns=loser.mtime_ns,
+        executable=loser.executable,
+        size=loser.size,
+        content=loser.content,
+        target=loser.target,
+    )
+
+
+def item_apart(loser: Shown) -> ItemId:
+    """The item that a conflict's loser becomes when it is kept apart: the same one whoever does
+    it, so that two who do it at once make one entry. Its contributor is who wrote the loser."""
+    device, incarnation, sequence = loser.version
+    nonce = blake3(loser.item + incarnation + sequence.to_bytes(8)).digest(8)
+    return item_id(device, nonce)
+
+
 def keep_apart(item: ItemId, loser: Shown, now_ms: int) -> Change:
     """A conflict's loser as a new entry, under the name and in the place it has now."""
     entry = msgspec.structs.replace(
         entry_of(loser), parent=loser.place, name=loser.shown, created=now_ms
     )
-    return Change(item, (), -1, encode_entry(entry))
+    return Change(item, (), -1, encode_entry(entry), derived=True)
 
 
 def chain(

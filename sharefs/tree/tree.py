@@ -159,7 +159,7 @@ class Tree:
     # --- rows -----------------------------------------------------------------------------------
 
     def _settle(self, item: ItemId, heads: list[Record], inos: dict[ItemId, int]) -> None:
-        versions = _entries(heads)
+        versions = entries_among(heads)
         old = self._winner(item)
         if item == ROOT or (old is None and not versions):
             return
@@ -426,7 +426,7 @@ def _target(row: Shown, earliest: dict[str, ItemId]) -> ItemId | None:
     return None if first == row.item else first
 
 
-def _entries(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
+def entries_among(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
     """The heads that are well-formed entries, the winner first (I5)."""
     found = []
     for record in sorted(heads, key=lambda head: head.rank, reverse=True):
@@ -439,16 +439,38 @@ def _entries(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
     return found
 
 
+def heads_behind(row: Shown, heads: Iterable[Record]) -> list[Record]:
+    """The heads that whoever sees a row has seen: its own, and those that it stands for, as they
+    bring no other bytes. Else these would come to light when the row's own is superseded.
+
+    Empty if the row's own is not among `heads`, the item's.
+    """
+    versions = entries_among(heads)
+    own = [_bytes_of(entry) for record, entry in versions if record.coordinate == row.version]
+    if not own:
+        return []
+    return [
+        record
+        for record, entry in versions
+        if _bytes_of(entry) in own or (not row.loser and _is_bare(entry))
+    ]
+
+
 def _lost(versions: list[tuple[Record, Entry]]) -> list[tuple[Record, Entry]]:
     """The losers with bytes that neither the winner nor a greater loser has."""
     found = []
     shown = {_bytes_of(entry) for _, entry in versions[:1]}
     for record, entry in versions[1:]:
-        if entry.deleted or entry.type is EntryType.FOLDER or _bytes_of(entry) in shown:
+        if _is_bare(entry) or _bytes_of(entry) in shown:
             continue
         shown.add(_bytes_of(entry))
         found.append((record, entry))
     return found
+
+
+def _is_bare(entry: Entry) -> bool:
+    """Whether it has no bytes that anybody could miss."""
+    return entry.deleted or entry.type is EntryType.FOLDER
 
 
 def _bytes_of(entry: Entry) -> tuple[EntryType, bool, ContentId | None, str]:

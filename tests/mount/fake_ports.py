@@ -95,8 +95,10 @@ class FakeHouse:
         with self._lock:
             folder = self.rows[draft.folder]
             self.published.append((draft.name, data))
-            if draft.base is None:
+            if draft.base is None or draft.base.loser:
                 item = self._new_item()
+                if draft.ino in self.rows:
+                    self._erase(draft.ino)
             else:
                 item = draft.base.item
                 self._supersede(draft, item)
@@ -259,7 +261,8 @@ class FakeHouse:
         return self.items[(entry.space, entry.place)]
 
     def base(self, entry: Shown) -> Base:
-        return Base(entry.item, ((*entry.version,),), entry.stamp, entry.created)
+        seen = ((*entry.version,),)
+        return Base(entry.item, seen, entry.stamp, entry.created, entry.loser)
 
     def describe(self, entry: Shown) -> dict[str, str]:
         state = "local" if entry.local == entry.size else "ghost"
@@ -336,7 +339,8 @@ class FakeHouse:
                 self.remove(target.ino)
             del self.names[self.folder(row)][row.shown]
             item = self.rows[folder].item
-            self._put(self._versioned(row, name=name, parent=item, anchor=item, place=item), folder)
+            moved = self._versioned(row, name=name, parent=item, anchor=item, place=item)
+            self._put(replace(moved, loser=False), folder)
 
     def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         with self._lock:

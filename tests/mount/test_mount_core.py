@@ -12,6 +12,7 @@ from sharefs import errors
 from sharefs.mount.core import UTIME_NOW, UTIME_OMIT, XATTR_PREFIX, Core
 from sharefs.mount.errnos import Refusal, errno_of
 from sharefs.mount.names import split_path
+from sharefs.records.shown import Shown
 from tests.mount.core_calls import WAIT_SECONDS, names, read, write
 from tests.mount.fake_ports import FakeHouse
 
@@ -63,16 +64,34 @@ def test_a_space_that_is_not_writable_shows_it_and_refuses(core: Core, house: Fa
             attempt()
 
 
-def test_a_conflicts_loser_is_read_only_but_removable(core: Core, house: FakeHouse) -> None:
-    row = house.add("a (conflict)", b"1")
-    house.rows[row.ino] = replace(row, loser=True)
-    assert core.getattr(row.ino).mode & 0o222 == 0
-    with pytest.raises(errors.NotAllowed):
-        core.open(row.ino, os.O_RDWR)
-    with pytest.raises(errors.NotAllowed):
-        core.rename(house.top(), "a (conflict)", house.top(), "b")
-    core.unlink(house.top(), "a (conflict)")
+def loser(house: FakeHouse) -> Shown:
+    row = house.add("a", b"1")
+    house.rows[row.ino] = replace(row, loser=True, shown="a (conflict)")
+    house.names[house.top()] = {"a (conflict)": row.ino}
+    return house.rows[row.ino]
+
+
+def test_a_conflicts_loser_is_removed_and_renamed_like_any_file(
+    core: Core, house: FakeHouse
+) -> None:
+    assert core.getattr(loser(house).ino).mode & 0o222 == 0o200
+    core.rename(house.top(), "a (conflict)", house.top(), "b")
+    core.unlink(house.top(), "b")
     assert names(core, house.top()) == set()
+
+
+def test_an_edited_loser_is_published_under_the_name_that_was_made_for_it(
+    core: Core, house: FakeHouse
+) -> None:
+    row = loser(house)
+    handle = core.open(row.ino, os.O_RDWR)
+    core.write(handle, 0, b"2")
+    core.release(handle)
+    house.settle()
+    assert house.published == [("a (conflict)", b"2")]
+    ((_, _, base),) = house.notes.values()
+    assert base is not None
+    assert base.loser
 
 
 def test_nothing_is_made_or_removed_in_the_root(core: Core) -> None:

@@ -21,6 +21,7 @@ from sharefs.node import node as node_module
 from sharefs.node.node import Node, NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.service import Service
+from sharefs.records.entry import EntryType
 from sharefs.records.ids import DeviceId
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Identity, encode_identity, new_identity
@@ -170,6 +171,31 @@ class Party:
         finally:
             core.release(handle)
 
+    def edit(self, path: str, data: bytes, space: str = "Family") -> None:
+        """As a program that overwrites what is there; returns when it is in the view."""
+        core, row = self.node.core, self.there(path, space)
+        handle = core.open(row.ino, os.O_WRONLY | os.O_TRUNC)
+        core.write(handle, 0, data)
+        core.release(handle)
+        until(lambda: not core._overlay.draft(handle.ino))
+
+    def move(self, path: str, to: str, space: str = "Family") -> None:
+        """As `mv` does."""
+        (folder, name), (there, other) = self._place(path, space), self._place(to, space)
+        self.node.core.rename(folder, name, there, other)
+
+    def remove(self, path: str, space: str = "Family") -> None:
+        """As `rm` and `rmdir` do."""
+        folder, name = self._place(path, space)
+        if self.there(path, space).type is EntryType.FOLDER:
+            self.node.core.rmdir(folder, name)
+        else:
+            self.node.core.unlink(folder, name)
+
+    def _place(self, path: str, space: str) -> tuple[int, str]:
+        folder, _, name = path.rpartition("/")
+        return (self.there(folder, space).ino if folder else self.top(space)), name
+
     def names(self, folder: str = "", space: str = "Family") -> list[str]:
         """What the view lists."""
         ino = self.there(folder, space).ino if folder else self.top(space)
@@ -209,6 +235,19 @@ def agree(path: str, *parties: Party, space: str = "Family") -> None:
         ),
         f"{path} is the same everywhere",
     )
+
+
+def apart(*parties: Party) -> Callable[[], None]:
+    """Take the parties' nodes off each other, until the returned function is called."""
+    gates = [(p, p.node.state.mesh.send) for p in parties]
+    for party, _ in gates:
+        party.node.state.mesh.send = lambda *_: False  # type: ignore[method-assign]
+
+    def join() -> None:
+        for party, send in gates:
+            party.node.state.mesh.send = send  # type: ignore[method-assign]
+
+    return join
 
 
 class Raw:

@@ -23,10 +23,9 @@ from sharefs.mount.drafts import State
 from sharefs.mount.ports import Draft
 from sharefs.node.publication import _Outcome, _Ready
 from sharefs.records.ids import ROOT
-from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.drafts import DraftNote
-from tests.node.node_parties import Party, agree, until
+from tests.node.node_parties import Party, agree, apart, until
 
 
 def test_a_folder_is_made_once(anna: Party) -> None:
@@ -137,19 +136,6 @@ def test_times_and_execute_bits_are_versions(anna: Party, bob: Party) -> None:
     assert bob.there("run.sh").executable
 
 
-def apart(*parties: Party) -> Callable[[], None]:
-    """Take the parties' nodes off each other, until the returned function is called."""
-    gates = [(p, p.node.state.mesh.send) for p in parties]
-    for party, _ in gates:
-        party.node.state.mesh.send = lambda *_: False  # type: ignore[method-assign]
-
-    def join() -> None:
-        for party, send in gates:
-            party.node.state.mesh.send = send  # type: ignore[method-assign]
-
-    return join
-
-
 def test_folders_of_one_name_are_one_and_are_removed_together(anna: Party, bob: Party) -> None:
     join = apart(anna, bob)
     anna.write("docs/by anna", b"1")
@@ -164,39 +150,6 @@ def test_folders_of_one_name_are_one_and_are_removed_together(anna: Party, bob: 
         bob.node.desk.remove(bob.there(f"papers/{name}").ino)
     bob.node.desk.remove(bob.there("papers").ino)
     until(lambda: anna.names() == [])
-
-
-def conflict(anna: Party, bob: Party) -> str:
-    """Both write one file while apart; the name under which the loser is shown."""
-    anna.write("a.txt", b"first")
-    agree("a.txt", anna, bob)
-    assert bob.read("a.txt") == b"first"
-    join = apart(anna, bob)
-    anna.write("a.txt", b"by anna")
-    bob.write("a.txt", b"by bob")
-    join()
-    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
-    (loser,) = (name for name in anna.names() if name != "a.txt")
-    return loser
-
-
-def test_a_conflicts_loser_is_readable_and_removed(anna: Party, bob: Party) -> None:
-    loser = conflict(anna, bob)
-    assert {anna.read("a.txt"), anna.read(loser)} == {b"by anna", b"by bob"}
-    with pytest.raises(NotAllowed):
-        anna.node.desk.rename(anna.there(loser).ino, anna.top(), "b.txt")
-    anna.node.desk.remove(anna.there(loser).ino)
-    until(lambda: anna.names() == bob.names() == ["a.txt"])
-    assert anna.there("a.txt").version == bob.there("a.txt").version
-
-
-def test_a_winner_can_take_its_losers_name(anna: Party, bob: Party) -> None:
-    loser = conflict(anna, bob)
-    kept = anna.read("a.txt")
-    anna.node.desk.rename(anna.there("a.txt").ino, anna.top(), loser)
-    assert anna.alive
-    until(lambda: anna.names() == bob.names() == [loser])
-    assert anna.read(loser) == kept
 
 
 def test_a_reader_changes_nothing(anna: Party, party: Callable[[str], Party]) -> None:
@@ -355,8 +308,7 @@ def test_an_entry_whose_writer_contradicts_itself_can_not_stop_the_node(anna: Pa
     anna.write("a.txt", b"a")
     row = anna.there("a.txt")
     replica = anna.replica()
-    head = anna.node.state.view.head_of(row)
-    assert head is not None
+    (head,) = anna.node.state.view.heads_of(row)
     anna.node.loop.call(lambda: replica.shelf.drop_head(head))
     desk = anna.node.desk
     for edit in (
@@ -385,6 +337,5 @@ def test_the_context_of_an_edit_is_what_was_seen(anna: Party, bob: Party) -> Non
     agree("a.txt", anna, bob)
     base = bob.node.desk.base(bob.there("a.txt"))
     bob.write("a.txt", b"two")
-    head = bob.node.desk._state.view.head_of(bob.there("a.txt"))
-    assert isinstance(head, Record)
+    (head,) = bob.node.desk._state.view.heads_of(bob.there("a.txt"))
     assert set(base.context) <= set(head.context)

@@ -149,8 +149,7 @@ def test_two_records_at_one_coordinate_leave_the_node_alive(anna: Party, bob: Pa
     bob.write("a.txt", b"a")
     agree("a.txt", anna, bob)
     replica, row = anna.replica(), anna.there("a.txt")
-    head = anna.node.state.view.head_of(row)
-    assert head is not None
+    (head,) = anna.node.state.view.heads_of(row)
     other = anna.node.state.new_item()
     double = encode_record(type(head)(1, other, *[getattr(head, n) for n in _AFTER_ITEM]))
     commit = sign_commit(

@@ -93,9 +93,8 @@ class Side:
         return row
 
     def head(self, row: Shown) -> Record:
-        head = self.ledger.head(self.replica.number, row.version)
-        assert head is not None
-        return head
+        heads = self.replica.shelf.heads(row.item)
+        return next(head for head in heads if head.coordinate == row.version)
 
     def rename(self, item: ItemId, name: str) -> list[Shipment]:
         row = self.row(item)

@@ -6,7 +6,7 @@ import pytest
 
 from sharefs.errors import DatabaseDamaged
 from sharefs.records.commit import encode_commit
-from sharefs.records.ids import Coordinate, OperationHash
+from sharefs.records.ids import OperationHash
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.store.database import Store
 from tests.store.store_parties import (
@@ -143,15 +143,13 @@ def test_commits_are_found_by_index(store: Store) -> None:
     assert not [plan for plan in plans if plan.startswith("SCAN")]
 
 
-def test_heads_are_kept_by_item_and_found_by_coordinate(store: Store) -> None:
+def test_heads_are_kept_by_item(store: Store) -> None:
     first, second, other = record(1, item(1)), record(2, item(1)), record(3, item(2))
     for each in (first, second, other):
         store.ledger.add_head(1, each, encoded(each))
     assert store.ledger.heads_of(1, [item(1)]) == {item(1): [first, second]}
     assert store.ledger.heads_of(1, [item(1), item(2), item(3)])[item(2)] == [other]
     assert store.ledger.heads_of(2, [item(1)]) == {}
-    assert store.ledger.head(1, Coordinate(ANNA, LIFE, 3)) == other
-    assert store.ledger.head(1, Coordinate(ANNA, LIFE, 4)) is None
     store.ledger.drop_head(1, first)
     assert store.ledger.heads_of(1, [item(1)]) == {item(1): [second]}
     assert store.ledger.records_in(1, ANNA, LIFE, 1, 2) == [(2, encoded(second))]

@@ -58,7 +58,7 @@ def test_the_sums_follow_every_change(tmp_path: Path) -> None:
             for _ in range(chance.randrange(40)):
                 head = by(chance.choice((ANNA, BOB)), chance.randrange(1, 700))
                 space = chance.choice((1, 2))
-                if store.ledger.head(space, head.coordinate) is None:
+                if head not in store.ledger.heads_of(space, [head.item]).get(head.item, []):
                     store.ledger.add_head(space, head, encoded(head))
                 else:
                     store.ledger.drop_head(space, head)

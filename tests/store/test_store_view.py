@@ -247,12 +247,12 @@ def test_local_bytes_come_with_the_row(store: Store) -> None:
     assert [row.ino for row in store.view.entries_of(CONTENT)] == [20]
 
 
-def test_the_record_behind_a_row(store: Store) -> None:
+def test_the_heads_of_a_row(store: Store) -> None:
     head = record(20, item(20))
     with store.transaction():
         store.ledger.add_head(1, head, encoded(head))
-    assert store.view.head_of(shown(20)) == head
-    assert store.view.head_of(shown(21)) is None
+    assert store.view.heads_of(shown(20)) == [head]
+    assert store.view.heads_of(shown(21)) == []
 
 
 def test_readers_do_not_wait_for_the_writer(store: Store) -> None:

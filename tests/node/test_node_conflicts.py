@@ -1,0 +1,353 @@
+"""What happens to a conflict when programs and people do something to its files."""
+
+import os
+
+import pytest
+
+from sharefs.errors import BadArgument, NoConflict
+from sharefs.mount.ports import Base
+from sharefs.node import conflicts
+from sharefs.node.conflicts import version_name
+from sharefs.store.drafts import DraftBase, DraftNote
+from tests.node.node_parties import Party, agree, apart, meet, until
+
+MINE, OTHER = b"by anna", b"by bob"
+
+
+def fall_out(anna: Party, bob: Party, path: str = "a.txt") -> str:
+    """Both write one file while apart, Bob last; the name under which Anna's version is shown."""
+    anna.write(path, b"first")
+    agree(path, anna, bob)
+    before = set(anna.names())
+    join = apart(anna, bob)
+    anna.edit(path, MINE)
+    bob.edit(path, OTHER)
+    join()
+    until(lambda: anna.names() == bob.names() and len(anna.names()) == len(before) + 1)
+    (loser,) = set(anna.names()) - before
+    meet(anna, bob)
+    assert (anna.read(path), anna.read(loser)) == (OTHER, MINE)
+    return loser
+
+
+def all_hold(parties: list[Party], files: dict[str, bytes]) -> None:
+    """Wait until all show these files, and nothing else; and nothing is in conflict."""
+
+    def held(party: Party) -> bool:
+        if party.names() != sorted(files) or any(party.there(name).loser for name in files):
+            return False
+        return all(party.read(name) == data for name, data in files.items())
+
+    meet(*parties)
+    until(lambda: all(map(held, parties)), str(files))
+    for party in parties:
+        rows = [party.there(name) for name in files]
+        heads = [len(party.node.state.view.heads_of(row)) for row in rows]
+        assert set(heads) == {1}, "nothing of the conflict is left"
+        assert party.alive
+
+
+def settle(party: Party, path: str, keep: str) -> None:
+    replica = party.replica()
+    party.node.loop.call(lambda: conflicts.settle(replica, party.there(path), keep))
+
+
+# --- programs -------------------------------------------------------------------------------------
+
+
+def test_removing_the_losers_file_lets_the_loser_go(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    bob.remove(loser)
+    all_hold([anna, bob], {"a.txt": OTHER})
+
+
+def test_removing_the_winners_file_keeps_the_loser(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    bob.remove("a.txt")
+    until(lambda: anna.names() == bob.names() == [loser])
+    assert anna.read(loser) == MINE
+    anna.remove(loser)
+    until(lambda: anna.names() == bob.names() == [])
+
+
+def test_renaming_the_losers_file_makes_it_an_entry_of_its_own(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    ino = bob.there(loser).ino
+    bob.move(loser, "b.txt")
+    all_hold([anna, bob], {"a.txt": OTHER, "b.txt": MINE})
+    assert bob.there("b.txt").ino == ino
+    assert bob.node.desk.describe(bob.there("b.txt"))["contributor"] == "Anna"
+    bob.edit("b.txt", b"more")
+    all_hold([anna, bob], {"a.txt": OTHER, "b.txt": b"more"})
+
+
+def test_the_losers_file_can_be_moved_to_another_folder(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    anna.folder("docs")
+    anna.move(loser, "docs/old.txt")
+    until(lambda: bob.entry("docs/old.txt"))
+    assert anna.names() == bob.names() == ["a.txt", "docs"]
+    assert bob.read("docs/old.txt") == MINE
+
+
+def test_two_who_rename_the_losers_file_at_once_make_one_entry(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    join = apart(anna, bob)
+    anna.move(loser, "anna.txt")
+    bob.move(loser, "bob.txt")
+    join()
+    until(lambda: anna.names() == bob.names() == ["a.txt", "bob.txt"])
+    assert anna.read("bob.txt") == MINE
+
+
+def test_moving_the_losers_file_over_the_winners_makes_it_what_counts(
+    anna: Party, bob: Party
+) -> None:
+    loser = fall_out(anna, bob)
+    item = anna.there("a.txt").item
+    bob.move(loser, "a.txt")
+    all_hold([anna, bob], {"a.txt": MINE})
+    assert anna.there("a.txt").item == item
+
+
+def test_moving_the_winners_file_over_the_losers_lets_the_loser_go(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    anna.move("a.txt", loser)
+    all_hold([anna, bob], {loser: OTHER})
+
+
+def test_moving_the_losers_file_over_another_file_is_its_next_version(
+    anna: Party, bob: Party
+) -> None:
+    loser = fall_out(anna, bob)
+    anna.write("c.txt", b"c")
+    item = anna.there("c.txt").item
+    anna.move(loser, "c.txt")
+    all_hold([anna, bob], {"a.txt": OTHER, "c.txt": MINE})
+    assert bob.there("c.txt").item == item
+
+
+def test_moving_another_file_over_the_losers_takes_its_place(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    anna.write("c.txt", b"c")
+    anna.move("c.txt", loser)
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"c"})
+
+
+def test_editing_the_losers_file_makes_it_an_entry_of_its_own(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    ino = bob.there(loser).ino
+    bob.edit(loser, b"merged")
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"merged"})
+    assert bob.there(loser).ino == ino
+    assert bob.there(loser).name == loser
+
+
+def test_the_losers_file_can_be_saved_as_editors_do(anna: Party, bob: Party) -> None:
+    """A backup first, and then a new file; a temporary file first, and then a rename."""
+    loser = fall_out(anna, bob)
+    core, top = anna.node.core, anna.top()
+    core.rename(top, loser, top, loser + "~")
+    core.release(write_to(anna, loser, b"vim"))
+    core.unlink(top, loser + "~")
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"vim"})
+    again = fall_out(anna, bob, "b.txt")
+    core.release(write_to(anna, ".goutputstream-ABCDEF", b"gio"))
+    core.rename(top, ".goutputstream-ABCDEF", top, again)
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"vim", "b.txt": OTHER, again: b"gio"})
+
+
+def write_to(party: Party, name: str, data: bytes):  # type: ignore[no-untyped-def]
+    handle = party.node.core.create(party.top(), name, 0o644)
+    party.node.core.write(handle, 0, data)
+    return handle
+
+
+def test_a_new_time_or_mode_makes_the_loser_an_entry_of_its_own(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    row = anna.there(loser)
+    anna.node.core.utimens(row.ino, divmod(row.mtime_ns, 10**9))
+    assert anna.there(loser).loser, "nothing changed"
+    anna.node.core.chmod(row.ino, 0o755)
+    all_hold([anna, bob], {"a.txt": OTHER, loser: MINE})
+    assert bob.there(loser).executable
+    assert bob.there(loser).mtime_ns == row.mtime_ns
+
+
+def test_an_edit_of_a_loser_that_is_let_go_meanwhile_is_kept(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    core = anna.node.core
+    handle = core.open(anna.there(loser).ino, os.O_RDWR)
+    core.write(handle, 0, b"edited ")
+    bob.remove(loser)
+    until(lambda: anna.names() == ["a.txt"])
+    core.release(handle)
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
+
+
+def test_an_edit_of_a_loser_that_a_killed_node_had_not_shared_is_not_lost(
+    anna: Party, bob: Party
+) -> None:
+    loser = fall_out(anna, bob)
+    base = anna.node.desk.base(anna.there(loser))
+    assert base.loser
+    for _ in range(2):  # The second time as if the draft had outlived its own publication.
+        leave_draft(anna, loser, b"edited", base)
+        anna.kill()
+        anna.up()
+        all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited"})
+
+
+def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:
+    kept = DraftBase(base.item, base.context, base.stamp, base.created, base.loser)
+    parent = party.node.desk.entry(party.top())
+    assert parent is not None
+    note = DraftNote(1, party.replica().id, parent.item, name, kept)
+    descriptor, _ = party.node.state.drafts.create(note)
+    os.write(descriptor, data)
+    os.close(descriptor)
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+def test_the_winner_is_kept_for_everybody(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    settle(anna, loser, "winner")
+    all_hold([anna, bob], {"a.txt": OTHER})
+
+
+def test_the_loser_is_kept_for_everybody(anna: Party, bob: Party) -> None:
+    fall_out(anna, bob)
+    ino = bob.there("a.txt").ino
+    settle(bob, "a.txt", "loser")
+    all_hold([anna, bob], {"a.txt": MINE})
+    assert bob.there("a.txt").ino == ino
+
+
+def test_both_are_kept_for_everybody(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    settle(bob, "a.txt", "both")
+    all_hold([anna, bob], {"a.txt": OTHER, loser: MINE})
+
+
+def test_two_who_keep_both_at_once_make_one_entry(anna: Party, bob: Party) -> None:
+    loser = fall_out(anna, bob)
+    join = apart(anna, bob)
+    settle(anna, "a.txt", "both")
+    settle(bob, "a.txt", "both")
+    join()
+    until(lambda: anna.names() == bob.names() == [loser, "a.txt"])
+    meet(anna, bob)
+    assert anna.read(loser) == bob.read(loser) == MINE
+
+
+def test_two_who_settle_it_otherwise_at_once_are_in_conflict_again(anna: Party, bob: Party) -> None:
+    fall_out(anna, bob)
+    join = apart(anna, bob)
+    settle(anna, "a.txt", "loser")
+    settle(bob, "a.txt", "winner")
+    join()
+    until(lambda: anna.names() == bob.names() and len(anna.names()) == 2)
+    meet(anna, bob)
+    assert {anna.read(name) for name in anna.names()} == {MINE, OTHER}
+
+
+def test_a_delete_that_won_is_undone_by_keeping_the_loser(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob)
+    join = apart(anna, bob)
+    anna.edit("a.txt", MINE)
+    bob.remove("a.txt")
+    join()
+    until(lambda: anna.names() == bob.names() and anna.names()[0] != "a.txt")
+    (loser,) = anna.names()
+    meet(anna, bob)
+    assert bob.read(loser) == MINE
+    settle(bob, loser, "loser")
+    all_hold([anna, bob], {"a.txt": MINE})
+
+
+def three_versions(anna: Party, bob: Party, carol: Party) -> list[str]:
+    """The names of the two losers: Anna's, and Bob's."""
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob, carol)
+    join = apart(anna, bob, carol)
+    for party in (anna, bob, carol):
+        party.edit("a.txt", party.name.encode())
+    join()
+    until(lambda: len(anna.names()) == 3 and anna.names() == bob.names() == carol.names())
+    losers = [name for name in anna.names() if name != "a.txt"]
+    meet(anna, bob, carol)
+    assert [anna.read(name) for name in ("a.txt", *losers)] == [b"Carol", b"Anna", b"Bob"]
+    return losers
+
+
+def test_of_several_losers_one_is_named(anna: Party, bob: Party, carol: Party) -> None:
+    _, by_bob = three_versions(anna, bob, carol)
+    name = version_name(bob.there(by_bob).version)
+    with pytest.raises(BadArgument, match=name):
+        settle(carol, "a.txt", "loser")
+    with pytest.raises(BadArgument, match=name):
+        settle(carol, "a.txt", "0123456789ab")
+    settle(carol, "a.txt", name)
+    all_hold([anna, bob, carol], {"a.txt": b"Bob"})
+
+
+def test_of_several_losers_the_one_at_the_path_is_meant(
+    anna: Party, bob: Party, carol: Party
+) -> None:
+    by_anna, _ = three_versions(anna, bob, carol)
+    settle(bob, by_anna, "loser")
+    all_hold([anna, bob, carol], {"a.txt": b"Anna"})
+
+
+@pytest.mark.parametrize("who", [0, 1, 2])
+def test_of_several_losers_all_are_kept(anna: Party, bob: Party, carol: Party, who: int) -> None:
+    """Also by the one who wrote one of them."""
+    by_anna, by_bob = three_versions(anna, bob, carol)
+    settle((anna, bob, carol)[who], "a.txt", "both")
+    all_hold([anna, bob, carol], {"a.txt": b"Carol", by_anna: b"Anna", by_bob: b"Bob"})
+
+
+@pytest.mark.parametrize("who", [0, 1, 2])
+def test_removing_one_loser_leaves_the_other(
+    anna: Party, bob: Party, carol: Party, who: int
+) -> None:
+    by_anna, by_bob = three_versions(anna, bob, carol)
+    (anna, bob, carol)[who].remove(by_anna)
+    until(lambda: anna.names() == bob.names() == carol.names() == [by_bob, "a.txt"])
+    assert (carol.read("a.txt"), carol.read(by_bob)) == (b"Carol", b"Bob")
+
+
+def test_what_is_not_in_conflict_is_not_settled(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"a")
+    with pytest.raises(NoConflict, match="one version"):
+        settle(anna, "a.txt", "winner")
+
+
+# --- heads that are not shown ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["remove", "edit", "settle"])
+def test_versions_of_the_same_bytes_go_together(anna: Party, bob: Party, end: str) -> None:
+    """Both renamed the file, so it has two heads of the same bytes, and one of them is shown: the
+    other must not come to light when that one is edited or removed."""
+    anna.write("a.txt", b"same")
+    agree("a.txt", anna, bob)
+    join = apart(anna, bob)
+    anna.move("a.txt", "anna.txt")
+    bob.move("a.txt", "bob.txt")
+    join()
+    until(lambda: anna.names() == bob.names() == ["bob.txt"])
+    assert len(anna.node.state.view.heads_of(anna.there("bob.txt"))) == 2
+    if end == "remove":
+        anna.remove("bob.txt")
+        until(lambda: bob.names() == [])
+        assert anna.names() == []
+    elif end == "edit":
+        anna.edit("bob.txt", b"other")
+        all_hold([anna, bob], {"bob.txt": b"other"})
+    else:
+        anna.node.core.chmod(anna.there("bob.txt").ino, 0o755)
+        all_hold([anna, bob], {"bob.txt": b"same"})
