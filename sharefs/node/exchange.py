@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 
 from sharefs.errors import DiskFull, RemoteProtocolError
-from sharefs.node.replica import AuthorUnknown, Replica
+from sharefs.node.replica import PAGE_SIZE_BYTES_MAX, AuthorUnknown, Replica
 from sharefs.node.state import State
 from sharefs.records.ids import DeviceId, Incarnation, SpaceId
-from sharefs.sync import machine
+from sharefs.sync import effects, events, machine
+from sharefs.sync.audit import Question
+from sharefs.sync.reconciliation import compare, tell
+from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import Pull, RosterOperations, Shipment
 
@@ -32,6 +35,9 @@ class Exchange:
         self._timer_at: float | None = None
         self._pages: dict[tuple[DeviceId, SpaceId], Pull] = {}
         """The last one that each has asked for: nobody needs two at a time."""
+        self._questions: dict[tuple[DeviceId, SpaceId], Question] = {}
+        """As the pages, of audits."""
+        self._comparisons: list[effects.Compare] = []
         self._sealed: list[tuple[Replica, Shipment]] = []
         """In this batch."""
         self._committed: list[tuple[Replica, Shipment]] = []
@@ -45,15 +51,15 @@ class Exchange:
 
     def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
         """It is online, or shares more spaces than before."""
-        self._run(machine.PeerUp(device, spaces))
+        self._run(events.PeerUp(device, spaces))
 
     def peer_down(self, device: DeviceId) -> None:
         """It is offline."""
-        self._run(machine.PeerDown(device))
+        self._run(events.PeerDown(device))
 
     def received(self, device: DeviceId, message: SyncMessage) -> None:
         """Raises RemoteProtocolError if it is false."""
-        self._run(machine.Received(device, message))
+        self._run(events.Received(device, message))
 
     def roster_grown(self, replica: Replica) -> None:
         """We added an operation ourselves: tell everybody."""
@@ -65,13 +71,19 @@ class Exchange:
             self._sealed += [(replica, shipment) for shipment in replica.seal()]
 
     def committed(self) -> None:
-        """After COMMIT: read the pages asked for, and have the disk sync what is ours."""
+        """After COMMIT: read what was asked for, and have the disk sync what is ours."""
         self._committed += self._sealed
         self._sealed = []
         pages, self._pages = self._pages, {}
-        if pages and self.sync_now():
+        questions, self._questions = self._questions, {}
+        if (pages or questions) and self.sync_now():
             for (device, space), pull in pages.items():
                 self._state.send(device, self._state.replicas[space].page(pull))
+            for (device, space), question in questions.items():
+                self._state.send(device, _answer(self._state.replicas[space], question))
+        comparisons, self._comparisons = self._comparisons, []
+        for comparison in comparisons:
+            self._compare(comparison)
         if self._committed and self._flushing is None:
             self._flush()
 
@@ -95,10 +107,10 @@ class Exchange:
     def rolled_back(self) -> None:
         """Nothing of the batch was kept: begin again from what is."""
         self._sealed = []
-        self._pages = {}
+        self._pages, self._questions, self._comparisons = {}, {}, []
         for replica in self._replicas():
             replica.reload()
-            self._run(machine.RolledBack(replica.id))
+            self._run(events.RolledBack(replica.id))
             self._run(replica.stands(None))
 
     def _replicas(self) -> list[Replica]:
@@ -144,50 +156,69 @@ class Exchange:
             if replica.made_durable(mark):
                 self._run(replica.stands(None))
         for replica, shipment in sealed:
-            self._run(machine.Committed(replica.id, shipment))
+            self._run(events.Committed(replica.id, shipment))
 
     # --- effects --------------------------------------------------------------------------------
 
-    def _run(self, event: machine.Event) -> None:
+    def _run(self, event: events.Event) -> None:
         for effect in self._machine.handle(event, time.monotonic()):
             self._do(effect)
 
-    def _do(self, effect: machine.Effect) -> None:
+    def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case machine.Send():
+            case effects.Send():
                 self._state.send(effect.peer, effect.message)
-            case machine.SendPage():
+            case effects.SendPage():
                 self._pages[effect.peer, effect.pull.space] = effect.pull
-            case machine.SendRoster():
+            case effects.SendRoster():
                 operations = tuple(
                     self._state.ledger.operations(self._state.replicas[effect.space].number)
                 )
                 self._state.send(effect.peer, RosterOperations(effect.space, operations))
-            case machine.Apply():
+            case effects.Answer() | effects.Compare():
+                self._read_later(effect)
+            case effects.Apply():
                 self._apply(effect)
-            case machine.AddOperations():
+            case effects.AddOperations():
                 self._add_operations(effect)
-            case machine.RenewIncarnation():
+            case effects.RenewIncarnation():
                 replica = self._state.replicas[effect.space]
                 if effect.incarnation == replica.incarnation:
                     self._renew(replica)
-            case machine.SetTimer():
+            case effects.SetTimer():
                 self._set_timer(effect.at)
 
-    def _apply(self, effect: machine.Apply) -> None:
+    def _read_later(self, effect: effects.Answer | effects.Compare) -> None:
+        """When all is committed."""
+        if isinstance(effect, effects.Compare):
+            self._comparisons.append(effect)
+        else:
+            self._questions[effect.peer, effect.question.space] = effect.question
+
+    def _apply(self, effect: effects.Apply) -> None:
         replica = self._state.replicas[effect.space]
         try:
             replica.apply(effect.shipments, effect.frontier)
         except AuthorUnknown as error:
             log.info("%s", error)
-            self._run(machine.ApplyFailed(effect.peer, effect.space))
+            self._run(events.ApplyFailed(effect.peer, effect.space))
         except RemoteProtocolError:
-            self._run(machine.ApplyFailed(effect.peer, effect.space))
+            self._run(events.ApplyFailed(effect.peer, effect.space))
             raise
         else:
             self._run(replica.stands(effect.peer))
 
-    def _add_operations(self, effect: machine.AddOperations) -> None:
+    def _compare(self, effect: effects.Compare) -> None:
+        replica = self._state.replicas[effect.sums.space]
+        try:
+            findings = compare(replica.holdings, effect.asked, effect.sums)
+        except RemoteProtocolError as error:
+            log.warning("dropped what a peer sent: %s", error)
+            self._run(events.ApplyFailed(effect.peer, replica.id))
+            return
+        self._run(events.Compared(effect.peer, replica.id, effect.sums.audit, findings))
+
+    def _add_operations(self, effect: effects.AddOperations) -> None:
         replica = self._state.replicas[effect.space]
         if replica.add_operations(effect.operations):
             self._roster_grew(replica)
@@ -209,6 +240,15 @@ class Exchange:
         def fire() -> None:
             if self._timer_at == at:
                 self._timer_at = None
-                self._run(machine.TimerFired())
+                self._run(events.TimerFired())
 
         self._state.loop.at(at, fire)
+
+
+def _answer(replica: Replica, question: Question) -> Sums | Records:
+    match question:
+        case AskSums():
+            return tell(replica.holdings, question)
+        case AskRecords():
+            shipments = replica.holdings.shipments(question.records, PAGE_SIZE_BYTES_MAX)
+            return Records(question.space, question.audit, shipments)

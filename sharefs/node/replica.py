@@ -6,6 +6,7 @@ from secrets import token_bytes
 from msgspec.structs import replace
 
 from sharefs.errors import NotAllowed, RemoteProtocolError
+from sharefs.node.holdings import Holdings
 from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
 from sharefs.records.entry import KIND_ENTRY
 from sharefs.records.ids import (
@@ -29,7 +30,7 @@ from sharefs.spaces.rights import Right
 from sharefs.spaces.roster import Roster, fold, hash_operation
 from sharefs.store.ledger import Ledger, SpaceRow
 from sharefs.store.shelf import Shelf
-from sharefs.sync.machine import Stands
+from sharefs.sync.events import Stands
 from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship
 from sharefs.tree import operations
 from sharefs.tree.operations import Change
@@ -37,7 +38,6 @@ from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
 
 PAGE_SIZE_BYTES_MAX = 1024 * 1024
-_FINGERPRINT_MODULUS = 1 << 256
 
 
 class AuthorUnknown(RemoteProtocolError):
@@ -267,11 +267,13 @@ class Replica:
             self.id, self.roster.digest, self.shown_frontier(), source, self._fingerprint()
         )
 
+    @property
+    def holdings(self) -> Holdings:
+        """For audits. Between batches, and all must be durable."""
+        return Holdings(self._ledger, self.number, self.roster.devices.keys())
+
     def _fingerprint(self) -> bytes:
-        """Of the heads that are members' own: others have none of the rest."""
-        sums = self._ledger.sums(self.number)
-        total = sum(value for (device, _), value in sums.items() if device in self.roster.devices)
-        return (total % _FINGERPRINT_MODULUS).to_bytes(32)
+        return (sum(self.holdings.authors().values()) % 2**256).to_bytes(32)
 
     def page(self, pull: Pull) -> Page:
         """What of ours is beyond a peer's frontier, from its cursor on.

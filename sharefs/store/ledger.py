@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sharefs.errors import DatabaseDamaged
-from sharefs.records.commit import Commit
+from sharefs.records.commit import COMMIT_RECORDS_MAX, Commit
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import (
     ROOT,
@@ -30,9 +30,11 @@ from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.store.connection import Insertion, Writer, among, in_groups
 from sharefs.store.rows import SAVE_ROW, values_of
+from sharefs.store.sums import RUN_SEQUENCES, Author
 
 INCARNATION_SIZE_BYTES = 8
 _NOWHERE = ItemId(b"")
+_SEQUENCE_MAX = 2**62
 _ADD_HEAD = Insertion("INSERT INTO record (space, item, device, incarnation, sequence, data)", 6)
 
 _decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -210,12 +212,41 @@ class Ledger:
         return self._connection.execute(
             "SELECT sequence, data FROM record WHERE space = ? AND device = ? AND incarnation = ?"
             " AND sequence BETWEEN ? AND ? ORDER BY sequence",
-            (number, device, incarnation, first, last),
+            (number, device, incarnation, first, min(last, _SEQUENCE_MAX)),
         ).fetchall()
 
-    def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
+    def sums(self, number: int) -> dict[Author, int]:
         """The sum of the hashes of each author's heads, as `store.sums` says."""
         return self._writer.sums.authors(number)
+
+    def runs(
+        self, number: int, author: Author, first: int, last: int
+    ) -> list[tuple[int, int, int]]:
+        """The first sequence, count and sum of each run with heads of an author, from one sequence
+        to another, which are the ends of runs. Between transactions."""
+        runs = self._writer.sums.runs(number, author, first // RUN_SEQUENCES, last // RUN_SEQUENCES)
+        return [(run * RUN_SEQUENCES, count, value) for run, count, value in runs]
+
+    def extent(self, number: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
+        """The lowest and the highest sequence of an author's heads, from one to another."""
+        # One at a time, as SQLite uses an index for a minimum or a maximum that stands alone.
+        found = [
+            self._column(
+                f"SELECT {end}(sequence) FROM record WHERE space = ? AND device = ?"
+                " AND incarnation = ? AND sequence BETWEEN ? AND ?",
+                (number, *author, first, min(last, _SEQUENCE_MAX)),
+            )[0]
+            for end in ("min", "max")
+        ]
+        return None if found[0] is None else (found[0], found[1])
+
+    def commits_at(self, number: int, author: Author, sequence: int) -> list[bytes]:
+        """The commits that have an author's sequence: one, or more if the author went astray."""
+        return self._column(
+            'SELECT data FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
+            " AND last BETWEEN ? AND ? AND first <= ? ORDER BY number",
+            (number, *author, sequence, sequence + COMMIT_RECORDS_MAX - 1, sequence),
+        )
 
     def heads_of(self, number: int, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
         """The undominated records (I4) of those items that have any."""

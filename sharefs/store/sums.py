@@ -67,7 +67,8 @@ class Sums:
         return self._authors[space]
 
     def runs(self, space: int, author: Author, first: int, last: int) -> list[tuple[int, int, int]]:
-        """Number, count and sum of an author's runs from `first` to `last`, but for empty ones."""
+        """Number, count and sum of an author's runs from number `first` to `last`, but for empty
+        ones."""
         assert not self._changes, "what is asked for is committed"
         rows = self._connection.execute(
             "SELECT number, count, sum FROM run WHERE space = ? AND device = ?"

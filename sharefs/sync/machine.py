@@ -18,20 +18,48 @@ A page holds commits by the number that they have at its sender, and a commit mo
 there whenever a record of it that was missing is kept: else a page could have passed it by before
 it had that record, and the frontier at the end of the pass would claim it.
 
+An audit (I8; see `audit`) repairs what passes can not: equal frontiers with unequal heads, which a
+bug leaves, or a liar, or a sender that lost its disk for good in the middle of a pass, as the last
+page may have brought records that no frontier claims. Each side asks for what it lacks, and merges
+no frontier.
+
 The serving side keeps no state: a `Pull` names the frontier and the cursor. Ignored: pages that
 were not asked for, or for a pass that was dropped, as a page read before the ones before it may
 lack what they rely on; spaces that we are not in. What a peer claims is checked when it is applied.
-
-Not covered: of a pass that was cut off because its sender lost its disk for good, the last page may
-leave records that nobody's frontier claims. They are shown here and travel with the next pass, but
-no summary tells of them; the audit of I8 is to find them.
 """
 
 from dataclasses import dataclass, field
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
+from sharefs.records.ids import DeviceId, Frontier, SpaceId
+from sharefs.sync.audit import Auditing, Question
+from sharefs.sync.effects import (
+    AddOperations,
+    Answer,
+    Apply,
+    Compare,
+    Effect,
+    RenewIncarnation,
+    Send,
+    SendPage,
+    SendRoster,
+    SetTimer,
+)
+from sharefs.sync.events import (
+    ApplyFailed,
+    Committed,
+    Compared,
+    Event,
+    PeerDown,
+    PeerUp,
+    Received,
+    RolledBack,
+    Stands,
+    TimerFired,
+)
+from sharefs.sync.reconciliation import check
 from sharefs.sync.shipment import advanced_by, digest_of, entries_of, frontier_of, is_beyond
+from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
     Idle,
@@ -40,142 +68,12 @@ from sharefs.wire.sync import (
     PullRoster,
     Push,
     RosterOperations,
-    Shipment,
     Summary,
 )
 
 SUMMARY_INTERVAL_SECONDS = 5.0
 SUMMARY_DELAY_SECONDS = 0.3
 PASS_STALLED_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class PeerUp:
-    """A member's device is online; `spaces` are those it shares with us."""
-
-    peer: DeviceId
-    spaces: tuple[SpaceId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PeerDown:
-    """A device is offline, or misbehaved."""
-
-    peer: DeviceId
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A member's device said this about a space it is in."""
-
-    peer: DeviceId
-    message: SyncMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Stands:
-    """What is durably ours of a space, at first and whenever it changed."""
-
-    space: SpaceId
-    roster: bytes
-    frontier: Frontier
-    source: DeviceId | None
-    """Who sent what changed it; None if we did."""
-    fingerprint: bytes
-    """Of the heads: the sum of their hashes, in 32 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A commit of our own is durable."""
-
-    space: SpaceId
-    shipment: Shipment
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyFailed:
-    """What a peer sent could not be applied: false, or by an author not in our roster."""
-
-    peer: DeviceId
-    space: SpaceId
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """Some of what was applied was not kept after all; how the space stands follows."""
-
-    space: SpaceId
-
-
-@dataclass(frozen=True, slots=True)
-class TimerFired:
-    """The time asked for by SetTimer has come."""
-
-
-Event = PeerUp | PeerDown | Received | Stands | Committed | ApplyFailed | RolledBack | TimerFired
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Tell a peer."""
-
-    peer: DeviceId
-    message: SyncMessage
-
-
-@dataclass(frozen=True, slots=True)
-class SendPage:
-    """Read the page that a peer asked for, and send it."""
-
-    peer: DeviceId
-    pull: Pull
-
-
-@dataclass(frozen=True, slots=True)
-class SendRoster:
-    """Send all roster operations of a space."""
-
-    peer: DeviceId
-    space: SpaceId
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Verify and keep these, then merge `frontier`, as one: all of it or nothing."""
-
-    peer: DeviceId
-    space: SpaceId
-    shipments: tuple[Shipment, ...]
-    frontier: Frontier
-
-
-@dataclass(frozen=True, slots=True)
-class AddOperations:
-    """Add to a space's roster."""
-
-    peer: DeviceId
-    space: SpaceId
-    operations: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RenewIncarnation:
-    """A peer holds records of an incarnation of ours that we do not know: if it is the one that
-    we count in, begin a new one (I3)."""
-
-    space: SpaceId
-    incarnation: Incarnation
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Fire at this time, instead of any time set before."""
-
-    at: float
-
-
-Effect = Send | SendPage | SendRoster | Apply | AddOperations | RenewIncarnation | SetTimer
 
 
 @dataclass(slots=True)
@@ -201,6 +99,7 @@ class _Space:
     distrusted: set[DeviceId] = field(default_factory=set)
     """Peers not to pull from until they say more, or the roster here grows."""
     running: _Pass | None = None
+    auditing: Auditing = field(default_factory=Auditing)
     summary_due: float | None = None
     source: DeviceId | None = None
     """Who need not be told, as all that is new came from there."""
@@ -219,9 +118,9 @@ class Sync:
         self._spaces: dict[SpaceId, _Space] = {}
         self._online: dict[DeviceId, tuple[SpaceId, ...]] = {}
         self._next_round: float | None = None
-        self._passes = 0
-        """The number of the last pass: by the clock, so that a page which was on its way to an
-        earlier process of ours is of none of this one's passes."""
+        self._numbers = 0
+        """The number of the last pass or audit: by the clock, so that a page which was on its way
+        to an earlier process of ours is of none of this one's passes."""
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take in what happened; do what is returned, in order."""
@@ -240,6 +139,8 @@ class Sync:
                 effects = self._apply_failed(event, now)
             case RolledBack():
                 effects = self._rolled_back(event)
+            case Compared():
+                effects = self._compared(event)
             case TimerFired():
                 effects = self._timer_fired(now)
         return [*effects, *self._timer(now)]
@@ -294,6 +195,7 @@ class Sync:
         space = self._spaces[id]
         space.peers.pop(peer, None)
         space.distrusted.discard(peer)
+        space.auditing.forget(peer)
         if space.running is None or space.running.peer != peer:
             return []
         space.running = None
@@ -318,6 +220,8 @@ class Sync:
                 return self._push_received(peer, space, message, now)
             case Idle():
                 return self._idle_received(peer, space, message)
+            case AskSums() | AskRecords() | Sums() | Records():
+                return self._audit_received(peer, space, message, now)
 
     def _summary_received(
         self, peer: DeviceId, space: _Space, message: Summary, now: float
@@ -333,14 +237,60 @@ class Sync:
             space.distrusted.discard(peer)
         if message.roster != space.roster:
             effects.append(Send(peer, PullRoster(message.space)))
-        return effects + self._pull_if_behind(message.space, now)
+        effects += self._pull_if_behind(message.space, now)
+        return effects + self._audit_if_differing(peer, space, message, now)
 
     def _idle_received(self, peer: DeviceId, space: _Space, message: Idle) -> list[Effect]:
         if message.digest != space.digest:
             return [self._summary(peer, message.space)]
+        space.auditing.agrees(peer)
         if peer in space.peers:
             space.peers[peer] = dict(space.frontier)
         return []
+
+    # --- audits ---------------------------------------------------------------------------------
+
+    def _audit_if_differing(
+        self, peer: DeviceId, space: _Space, told: Summary, now: float
+    ) -> list[Effect]:
+        """Only where a pass would bring nothing."""
+        if told.roster != space.roster or frontier_of(told.frontier) != space.frontier:
+            return []
+        if space.running is not None or peer not in space.peers:
+            return []
+        both = (space.fingerprint, told.fingerprint)
+        if not space.auditing.is_due(peer, both, SUMMARY_INTERVAL_SECONDS, now):
+            return []
+        question = space.auditing.begin(told.space, peer, both, self._new_number(now), now)
+        return [Send(peer, question)]
+
+    def _audit_received(
+        self, peer: DeviceId, space: _Space, message: Question | Sums | Records, now: float
+    ) -> list[Effect]:
+        if isinstance(message, Question):
+            if isinstance(message, AskSums):
+                check(message)
+            return [Answer(peer, message)]
+        asked = space.auditing.asked(peer, message, now)
+        if asked is None:
+            return []
+        if isinstance(message, Sums):
+            assert isinstance(asked, AskSums), "sums answer a question for them"
+            return [Compare(peer, asked.spans, message)]
+        apply = Apply(peer, message.space, message.shipments, {})
+        question = space.auditing.fetched(message)
+        return [apply, *([Send(peer, question)] if question else [])]
+
+    def _compared(self, event: Compared) -> list[Effect]:
+        auditing = self._spaces[event.space].auditing
+        question = auditing.found(event.peer, event.number, event.findings)
+        return [Send(event.peer, question)] if question else []
+
+    def _new_number(self, now: float) -> int:
+        self._numbers = max(self._numbers + 1, int(now * 1000))
+        return self._numbers
+
+    # --- passes ---------------------------------------------------------------------------------
 
     def _pull_if_behind(self, id: SpaceId, now: float) -> list[Effect]:
         space = self._spaces[id]
@@ -353,8 +303,7 @@ class Sync:
         ]
         if not ahead:
             return []
-        self._passes = max(self._passes + 1, int(now * 1000))
-        space.running = _Pass(self._passes, ahead[0], dict(space.frontier), 0, now)
+        space.running = _Pass(self._new_number(now), ahead[0], dict(space.frontier), 0, now)
         return [space.running.pull(id)]
 
     def _page_received(self, peer: DeviceId, space: _Space, page: Page, now: float) -> list[Effect]:
@@ -397,13 +346,16 @@ class Sync:
         space = self._spaces[event.space]
         if space.running is not None and space.running.peer == event.peer:
             space.running = None
+        space.auditing.fail(event.peer)
         space.distrusted.add(event.peer)
         ask = Send(event.peer, PullRoster(event.space))
         return [ask, *self._pull_if_behind(event.space, now)]
 
     def _rolled_back(self, event: RolledBack) -> list[Effect]:
         """A pass must not end as if its pages had been kept."""
-        self._spaces[event.space].running = None
+        space = self._spaces[event.space]
+        space.running = None
+        space.auditing.roll_back()
         return []
 
     def _summary(self, peer: DeviceId, id: SpaceId) -> Effect:
@@ -422,6 +374,9 @@ class Sync:
                 space.running = None
                 space.distrusted.add(stalled.peer)
                 effects += self._pull_if_behind(id, now)
+            stalls_at = space.auditing.stalls_at(PASS_STALLED_SECONDS)
+            if stalls_at is not None and now >= stalls_at:
+                space.auditing.give_up()
             told: list[DeviceId] = []
             if space.summary_due is not None and now >= space.summary_due:
                 space.summary_due = None
@@ -441,4 +396,7 @@ class Sync:
                 times.append(space.summary_due)
             if space.running is not None:
                 times.append(space.running.progressed + PASS_STALLED_SECONDS)
+            stalls_at = space.auditing.stalls_at(PASS_STALLED_SECONDS)
+            if stalls_at is not None:
+                times.append(stalls_at)
         return [SetTimer(min(times))]

@@ -8,7 +8,7 @@ import msgspec
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.content import MANIFEST_SIZE_BYTES_MAX
-from sharefs.wire import session, sync, transfer
+from sharefs.wire import audit, session, sync, transfer
 
 PROTOCOL_VERSION = 1
 MESSAGE_SIZE_BYTES_MAX = MANIFEST_SIZE_BYTES_MAX + 64 * 1024
@@ -30,6 +30,10 @@ SyncMessage = (
     | sync.Page
     | sync.Push
     | sync.Idle
+    | audit.AskSums
+    | audit.Sums
+    | audit.AskRecords
+    | audit.Records
 )
 TransferMessage = (
     transfer.Ask | transfer.Offer | transfer.WantChunks | transfer.Chunk | transfer.Lack

@@ -32,10 +32,14 @@ from sharefs.records.record import (
     hash_record,
     stamp_after,
 )
-from sharefs.sync import machine
+from sharefs.sync import effects, events, machine
+from sharefs.sync.audit import Question
+from sharefs.sync.reconciliation import compare, tell
 from sharefs.sync.shipment import entries_of, frontier_of, ship
+from sharefs.wire.audit import AskSums, Records, Sums
 from sharefs.wire.message import SyncMessage, decode_message, encode_message
 from sharefs.wire.sync import Page, Pull, RosterOperations, Shipment
+from tests.sync.sync_holdings import MemoryHoldings
 
 SPACE = SpaceId(bytes(32))
 PAGE_COMMITS = 2
@@ -77,6 +81,27 @@ class Ledger:
         heads = (head for heads in self.heads.values() for head in heads)
         hashes = [int.from_bytes(hash_record(encode_record(head))) for head in heads]
         return (sum(hashes) % 2**256).to_bytes(32)
+
+    @property
+    def holdings(self) -> MemoryHoldings:
+        return MemoryHoldings(
+            (*head.coordinate, hash_record(encode_record(head)))
+            for heads in self.heads.values()
+            for head in heads
+        )
+
+    def answer(self, question: Question) -> Sums | Records:
+        if isinstance(question, AskSums):
+            return tell(self.holdings, question)
+        found = [commit for _, commit in self.commits.values()]
+        shipments = tuple(
+            Shipment(commit, tuple(r for r in self.shipment(commit).records if r[0] == at))
+            for wanted in question.records
+            for commit in found
+            if (commit.device, commit.incarnation) == (wanted.device, wanted.incarnation)
+            and 0 <= (at := wanted.sequence - commit.first) < len(commit.hashes)
+        )
+        return Records(question.space, question.audit, shipments)
 
     def keep(self, shipment: Shipment) -> None:
         grown = [self.keep_record(decode_record(data)) for _, data in shipment.records]
@@ -156,9 +181,9 @@ class Node:
         self.ledger, self.backup = self.backup.copy(), self.ledger
         self.renew()
 
-    def stands(self, source: DeviceId | None) -> machine.Stands:
+    def stands(self, source: DeviceId | None) -> events.Stands:
         ledger = self.ledger
-        return machine.Stands(
+        return events.Stands(
             SPACE, ledger.digest, dict(ledger.frontier), source, ledger.fingerprint
         )
 
@@ -212,36 +237,49 @@ class Node:
         self.ledger.keep_commit(commit, True)
         self.ledger.advance({(self.device, self.incarnation): commit.last})
         self.run(self.stands(None))
-        self.run(machine.Committed(SPACE, ship(commit, records)))
+        self.run(events.Committed(SPACE, ship(commit, records)))
 
     # --- effects --------------------------------------------------------------------------------
 
-    def run(self, event: machine.Event) -> None:
+    def run(self, event: events.Event) -> None:
         for effect in self.machine.handle(event, self.network.now):
             self._do(effect)
 
-    def _do(self, effect: machine.Effect) -> None:
+    def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case machine.Send():
-                self.network.send(self, effect.peer, effect.message)
-            case machine.SendPage():
-                self.network.send(self, effect.peer, self.ledger.page(effect.pull))
-            case machine.SendRoster():
-                operations = tuple(sorted(self.ledger.operations))
-                self.network.send(self, effect.peer, RosterOperations(SPACE, operations))
-            case machine.Apply():
+            case effects.Send() | effects.SendPage() | effects.SendRoster():
+                self.network.send(self, effect.peer, self._message(effect))
+            case effects.Answer() | effects.Compare():
+                self._audit(effect)
+            case effects.Apply():
                 self._apply(effect)
-            case machine.AddOperations():
+            case effects.AddOperations():
                 if not set(effect.operations) <= self.ledger.operations:
                     self.ledger.operations |= set(effect.operations)
                     self.run(self.stands(effect.peer))
-            case machine.RenewIncarnation():
+            case effects.RenewIncarnation():
                 if effect.incarnation == self.incarnation:
                     self.renew()
-            case machine.SetTimer():
+            case effects.SetTimer():
                 self.timer_at = effect.at
 
-    def _apply(self, effect: machine.Apply) -> None:
+    def _message(self, effect: effects.Send | effects.SendPage | effects.SendRoster) -> SyncMessage:
+        match effect:
+            case effects.Send():
+                return effect.message
+            case effects.SendPage():
+                return self.ledger.page(effect.pull)
+            case effects.SendRoster():
+                return RosterOperations(SPACE, tuple(sorted(self.ledger.operations)))
+
+    def _audit(self, effect: effects.Answer | effects.Compare) -> None:
+        if isinstance(effect, effects.Answer):
+            self.network.send(self, effect.peer, self.ledger.answer(effect.question))
+            return
+        findings = compare(self.ledger.holdings, effect.asked, effect.sums)
+        self.run(events.Compared(effect.peer, SPACE, effect.sums.audit, findings))
+
+    def _apply(self, effect: effects.Apply) -> None:
         before = self.ledger.copy()
         try:
             for shipment in effect.shipments:
@@ -249,12 +287,12 @@ class Node:
                 self.ledger.keep(shipment)
         except Unknown:
             self.ledger = before
-            self.run(machine.ApplyFailed(effect.peer, SPACE))
+            self.run(events.ApplyFailed(effect.peer, SPACE))
             return
         self.ledger.advance(effect.frontier)
         if self.network.faults.rollback > self.network.chance.random():
             self.ledger = before
-            self.run(machine.RolledBack(SPACE))
+            self.run(events.RolledBack(SPACE))
             self.run(self.stands(None))
             return
         self.network.check(self)
@@ -301,13 +339,13 @@ class Network:
         if ends not in self._links:
             self._count += 1
             self._links[ends] = self._count
-            one.run(machine.PeerUp(other.device, (SPACE,)))
-            other.run(machine.PeerUp(one.device, (SPACE,)))
+            one.run(events.PeerUp(other.device, (SPACE,)))
+            other.run(events.PeerUp(one.device, (SPACE,)))
 
     def cut(self, one: Node, other: Node) -> None:
         if self._links.pop(frozenset({one.device, other.device}), None) is not None:
-            one.run(machine.PeerDown(other.device))
-            other.run(machine.PeerDown(one.device))
+            one.run(events.PeerDown(other.device))
+            other.run(events.PeerDown(one.device))
 
     def crash(self, node: Node) -> None:
         for other in self.nodes:
@@ -333,7 +371,7 @@ class Network:
             return
         message = decode_message(data)
         assert isinstance(message, SyncMessage)
-        self._by_device[to].run(machine.Received(sender.device, message))
+        self._by_device[to].run(events.Received(sender.device, message))
 
     # --- time -----------------------------------------------------------------------------------
 
@@ -355,7 +393,7 @@ class Network:
                 continue
             node = self.nodes[min(timers)[1]]
             node.timer_at = None
-            node.run(machine.TimerFired())
+            node.run(events.TimerFired())
 
     # --- chaos, and peace -----------------------------------------------------------------------
 

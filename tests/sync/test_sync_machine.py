@@ -6,24 +6,22 @@ import pytest
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId, item_id
-from sharefs.sync.machine import (
-    PASS_STALLED_SECONDS,
-    SUMMARY_DELAY_SECONDS,
-    SUMMARY_INTERVAL_SECONDS,
-    Apply,
+from sharefs.sync.effects import Apply, Effect, RenewIncarnation, Send, SetTimer
+from sharefs.sync.events import (
     ApplyFailed,
-    Effect,
     Event,
     PeerDown,
     PeerUp,
     Received,
-    RenewIncarnation,
     RolledBack,
-    Send,
-    SetTimer,
     Stands,
-    Sync,
     TimerFired,
+)
+from sharefs.sync.machine import (
+    PASS_STALLED_SECONDS,
+    SUMMARY_DELAY_SECONDS,
+    SUMMARY_INTERVAL_SECONDS,
+    Sync,
 )
 from sharefs.sync.shipment import digest_of, entries_of
 from sharefs.wire.message import encode_message
