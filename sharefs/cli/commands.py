@@ -136,6 +136,10 @@ def up(
     no_discovery: Annotated[
         bool, typer.Option("--no-discovery", help="Neither announce nor look for devices nearby.")
     ] = False,
+    libfuse: Annotated[
+        bool,
+        typer.Option("--libfuse", help="Let libfuse talk to the kernel, should there be trouble."),
+    ] = False,
     report: Annotated[int | None, typer.Option("--report", hidden=True)] = None,
     home: LocalHome = None,
 ) -> None:
@@ -147,11 +151,12 @@ def up(
     here.read_identity()
     here.prepare()
     if foreground:
-        _run_here(here, listen, mount, not no_discovery, report)
+        _run_here(here, listen, mount, not no_discovery, libfuse, report)
         return
     options = ["--mount", os.fspath(mount)]
     options += [] if listen is None else ["--listen", listen]
     options += ["--no-discovery"] if no_discovery else []
+    options += ["--libfuse"] if libfuse else []
     command = background.node_command(_invocation(context).folder, options)
     background.start(command, here.log_file)
     with Client(here.socket_file) as client:
@@ -162,7 +167,12 @@ def up(
 
 
 def _run_here(
-    here: Home, listen: str | None, mount: Path, discovery: bool, report: int | None
+    here: Home,
+    listen: str | None,
+    mount: Path,
+    discovery: bool,
+    libfuse: bool,
+    report: int | None,
 ) -> None:
     # The node and its libraries take their time to load, and no other command needs them.
     from sharefs.cli import foreground
@@ -171,7 +181,7 @@ def _run_here(
 
     def make_node() -> Service:
         foreground.log_to(here.log_file, also_to_terminal=report is None)
-        return Service(here, NodeOptions(listen=listen, mount=mount, discovery=discovery))
+        return Service(here, NodeOptions(listen, mount, discovery, libfuse))
 
     if report is not None:
         foreground.serve_reporting(make_node, here.socket_file, report)

@@ -10,14 +10,26 @@ import importlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sharefs.errors import MountNotPossible
+from sharefs.mount.channel import Channel
 from sharefs.mount.core import Core
 
-if TYPE_CHECKING:
-    from sharefs.mount.session import Session
+
+class Binding(Protocol):
+    """A mount that is served."""
+
+    mount_point: Path
+    ended: threading.Event
+    """Set when nobody serves it any more, whoever unmounted it."""
+
+    def stop(self) -> None: ...
+
+    def forget(self, path: str) -> None: ...
+
 
 DEVICE = Path("/dev/fuse")
 LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
@@ -29,21 +41,21 @@ _INSTALL = "install the package fuse3 (sudo apt install fuse3)"
 class Mounted:
     """A mount that is served until it is unmounted, by us or by somebody else."""
 
-    def __init__(self, core: Core, session: "Session") -> None:
+    def __init__(self, core: Core, binding: Binding) -> None:
         self._core = core
-        self._session = session
-        self.mount_point = session.mount_point
-        self.ended = session.ended
+        self._binding = binding
+        self.mount_point = binding.mount_point
+        self.ended = binding.ended
         """Set when nobody serves it any more."""
 
     def unmount(self) -> None:
         """Also while programs have files open: they get errors from then on."""
         self._core.close()
-        self._session.stop()
+        self._binding.stop()
 
     def forget(self, path: str) -> None:
         """Let the kernel look anew at a path (`/Family/a.txt`) at once, not within a second."""
-        self._session.forget(path)
+        self._binding.forget(path)
 
 
 def check_system() -> None:
@@ -57,7 +69,6 @@ def check_system() -> None:
         )
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         raise MountNotPossible(f"You may not use {DEVICE}: your user needs read and write access.")
-    _library()
 
 
 def prepare_mount_point(mount_point: Path, is_default: bool = False) -> Path:
@@ -100,13 +111,15 @@ def _create(mount_point: Path, is_default: bool) -> None:
     mount_point.mkdir(parents=is_default, exist_ok=True)
 
 
-def mount(core: Core, mount_point: Path) -> Mounted:
+def mount(core: Core, mount_point: Path, libfuse: bool = False) -> Mounted:
     """Serve the core at a prepared mount point; returns when the kernel asks. Raises
-    MountNotPossible.
+    MountNotPossible. With `libfuse`, through that and not by the kernel's own protocol.
 
     Signals stay with the main program: libfuse installs no handlers, and its threads are ours.
     """
     check_system()
+    if not libfuse:
+        return Mounted(core, Channel(core, mount_point))
     os.environ["FUSE_LIBRARY_PATH"] = _library()
     session = importlib.import_module("sharefs.mount.session")
     return Mounted(core, session.Session(core, mount_point))

@@ -7,7 +7,7 @@ this device, where the application needs them: other members see the result, und
 import re
 
 from sharefs.errors import NameNotText
-from sharefs.records.entry import check_name
+from sharefs.records.entry import NAME_SIZE_BYTES_MAX, check_name
 
 _TEMPORARY = re.compile(
     r"""
@@ -34,11 +34,15 @@ def split_path(path: bytes) -> list[str]:
 
     Raises NameNotText, NameTooLong.
     """
+    return [text_of(name) for name in path.split(b"/") if name]
+
+
+def text_of(name: bytes) -> str:
+    """A name as the kernel tells it. Raises NameNotText, NameTooLong."""
     try:
-        names = [name for name in path.decode().split("/") if name]
+        text = name.decode()
     except UnicodeDecodeError as error:
         raise NameNotText("The name is not UTF-8, so other members could not show it.") from error
-    if len(path) > len(names) + 255:  # Only then can a name be too long.
-        for name in names:
-            check_name(name)
-    return names
+    if len(name) > NAME_SIZE_BYTES_MAX:
+        check_name(text)
+    return text

@@ -68,6 +68,8 @@ class NodeOptions:
     """`HOST:PORT`; port 0 for any. Bulk goes over the next port."""
     mount: Path | None = None
     discovery: bool = True
+    libfuse: bool = False
+    """Mount through libfuse."""
 
 
 class Node:
@@ -204,7 +206,7 @@ class Node:
         self.desk.publication.retry = self.core.retry
         for draft in left:
             self.core.restore(draft)
-        self._mounted = kernel.mount(self.core, self.mount_point)
+        self._mounted = kernel.mount(self.core, self.mount_point, self.options.libfuse)
         self._closing.append(self._mounted.unmount)
 
     def _settle(self) -> None:

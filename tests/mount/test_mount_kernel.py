@@ -28,9 +28,15 @@ def mount_point(tmp_path: Path) -> Path:
     return tmp_path / "mount"
 
 
+@pytest.fixture(params=["channel", "libfuse"])
+def libfuse(request: pytest.FixtureRequest, fuse: None) -> bool:
+    """Both bindings are to do the same."""
+    return str(request.param) == "libfuse"
+
+
 @pytest.fixture
-def mounted(core: Core, mount_point: Path, fuse: None) -> Iterator[kernel.Mounted]:
-    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point))
+def mounted(core: Core, mount_point: Path, libfuse: bool) -> Iterator[kernel.Mounted]:
+    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point), libfuse)
     yield mounted
     mounted.unmount()
 
@@ -63,9 +69,11 @@ def fails_with(number: int, path: Path, name: bytes) -> None:
 # --- coming and going ---
 
 
-def test_a_mount_serves_and_goes(core: Core, house: FakeHouse, fuse: None, tmp_path: Path) -> None:
+def test_a_mount_serves_and_goes(
+    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
+) -> None:
     mount_point = kernel.prepare_mount_point(tmp_path / "spaces")
-    mounted = kernel.mount(core, mount_point)
+    mounted = kernel.mount(core, mount_point, libfuse)
     assert sorted(os.listdir(mount_point)) == ["Family", "Work"]
     assert kernel.mounted_type(mount_point) == "fuse.sharefs"
     mounted.unmount()
@@ -75,11 +83,11 @@ def test_a_mount_serves_and_goes(core: Core, house: FakeHouse, fuse: None, tmp_p
 
 
 def test_it_can_be_unmounted_while_a_program_has_a_file_open(
-    core: Core, house: FakeHouse, fuse: None, tmp_path: Path
+    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
 ) -> None:
     house.add("a", b"1")
     mount_point = kernel.prepare_mount_point(tmp_path / "spaces")
-    mounted = kernel.mount(core, mount_point)
+    mounted = kernel.mount(core, mount_point, libfuse)
     with subprocess.Popen(
         ["bash", "-c", 'exec 3<"$0/Family/a"; echo open; read -r; exec 3<&-', str(mount_point)],
         stdin=subprocess.PIPE,
@@ -93,19 +101,20 @@ def test_it_can_be_unmounted_while_a_program_has_a_file_open(
         program.communicate(b"\n", WAIT_SECONDS)
 
 
-def test_somebody_elses_unmount_is_noticed(core: Core, fuse: None, tmp_path: Path) -> None:
-    mounted = kernel.mount(core, kernel.prepare_mount_point(tmp_path / "spaces"))
+def test_somebody_elses_unmount_is_noticed(core: Core, libfuse: bool, tmp_path: Path) -> None:
+    mounted = kernel.mount(core, kernel.prepare_mount_point(tmp_path / "spaces"), libfuse)
     subprocess.run(["fusermount3", "-u", str(mounted.mount_point)], check=True)
     assert mounted.ended.wait(WAIT_SECONDS)
     mounted.unmount()
 
 
 def test_two_mounts_live_in_one_process(
-    core: Core, house: FakeHouse, fuse: None, tmp_path: Path
+    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
 ) -> None:
     house.add("a", b"1")
     two = [
-        kernel.mount(core, kernel.prepare_mount_point(tmp_path / name)) for name in ("one", "two")
+        kernel.mount(core, kernel.prepare_mount_point(tmp_path / name), libfuse)
+        for name in ("one", "two")
     ]
     assert [(each.mount_point / "Family/a").read_bytes() for each in two] == [b"1", b"1"]
     for each in two:

@@ -1,0 +1,431 @@
+"""How do the kernel's requests reach the core, with no library in between?
+
+Each thread of the crew reads a request from /dev/fuse, has the core do it, and writes the answer.
+The kernel's node ids are our inode numbers, which are never used twice; so nothing is kept for
+the kernel, and its FORGET needs no answer. What it still knows by an inode that is gone here is
+answered with ESTALE, and the kernel looks the name up again.
+
+The kernel keeps names and attributes for a second. It forgets pages when it sees another time or
+size, and when a file is opened whose version is not the one its pages are of (`pages`).
+"""
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import logging
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sharefs.errors import MountNotPossible, NoSuchEntry
+from sharefs.mount import protocol
+from sharefs.mount.attributes import ROOT_INO, Attributes
+from sharefs.mount.core import UTIME_NOW, Core
+from sharefs.mount.crew import STOP_SECONDS_MAX, Crew
+from sharefs.mount.errnos import Refusal, errno_of
+from sharefs.mount.files import Handle
+from sharefs.mount.names import text_of
+from sharefs.mount.protocol import Changed, Operation
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 1
+"""How long the kernel believes names and attributes."""
+BACKGROUND_REQUESTS_MAX = 64
+READY_SECONDS_MAX = 10.0
+MOUNT_SECONDS_MAX = 10.0
+
+_RENAME_NOREPLACE = 1
+_BY_HANDLE = 1
+
+_system = ctypes.CDLL(None, use_errno=True)
+_system.read.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+_system.read.restype = ctypes.c_ssize_t
+
+_Answer = bytes | memoryview
+
+
+class Channel:
+    """A mount, served. Thread-safe."""
+
+    def __init__(self, core: Core, mount_point: Path) -> None:
+        """Raises MountNotPossible; when it returns, the kernel sends requests."""
+        self.mount_point = mount_point
+        self._core = core
+        self._owner = protocol.Owner(os.getuid(), os.getgid())
+        self._numbers = itertools.count(1)
+        self._handles: dict[int, Handle] = {}
+        self._listings: dict[int, list[tuple[bytes, Attributes]]] = {}
+        self._ready = threading.Event()
+        self._handlers = self._bind()
+        self._crew = Crew(self._serve)
+        self.ended = self._crew.ended
+        self._device = _mount(mount_point)
+        self._crew.start()
+        if not self._ready.wait(READY_SECONDS_MAX):
+            self.stop()
+            raise MountNotPossible("The kernel does not answer on the new mount.")
+
+    def _bind(self) -> dict[int, Callable[[int, memoryview], _Answer | None]]:
+        return {
+            Operation.LOOKUP: self._lookup,
+            Operation.GETATTR: self._getattr,
+            Operation.SETATTR: self._setattr,
+            Operation.READLINK: self._readlink,
+            Operation.SYMLINK: self._symlink,
+            Operation.MKNOD: self._mknod,
+            Operation.MKDIR: self._mkdir,
+            Operation.UNLINK: self._unlink,
+            Operation.RMDIR: self._rmdir,
+            Operation.RENAME: self._rename,
+            Operation.RENAME2: self._rename_with_flags,
+            Operation.LINK: self._link,
+            Operation.OPEN: self._open,
+            Operation.READ: self._read,
+            Operation.WRITE: self._write,
+            Operation.STATFS: self._statfs,
+            Operation.RELEASE: self._release,
+            Operation.FSYNC: self._fsync,
+            Operation.GETXATTR: self._getxattr,
+            Operation.LISTXATTR: self._listxattr,
+            Operation.INIT: self._init,
+            Operation.OPENDIR: self._opendir,
+            Operation.READDIR: self._readdir,
+            Operation.READDIRPLUS: self._readdirplus,
+            Operation.RELEASEDIR: self._releasedir,
+            Operation.ACCESS: self._access,
+            Operation.CREATE: self._create,
+            Operation.DESTROY: lambda ino, body: b"",
+            Operation.FORGET: lambda ino, body: None,
+            Operation.BATCH_FORGET: lambda ino, body: None,
+        }
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _serve(self) -> Iterator[None]:
+        buffer = ctypes.create_string_buffer(protocol.REQUEST_SIZE_BYTES_MAX)
+        request = memoryview(buffer).cast("B")
+        while True:
+            # Not os.read, which begins again when a signal was to wake it.
+            size = _system.read(self._device, buffer, protocol.REQUEST_SIZE_BYTES_MAX)
+            if size > 0:
+                self._process(request[:size])
+            elif ctypes.get_errno() not in {errno.EINTR, errno.ENOENT, errno.EAGAIN}:
+                # Unmounted, or the device failed: the others will see the same.
+                return
+            yield
+
+    def _process(self, request: memoryview) -> None:
+        _, operation, unique, ino, *_ = protocol.read_header(request)
+        body = request[protocol.HEADER_SIZE_BYTES :]
+        handler = self._handlers.get(operation)
+        data: _Answer | None = b""
+        number = 0
+        try:
+            if handler is None:
+                number = errno.ENOSYS
+            elif self._may_wait(operation, body):
+                with self._crew.waiting():
+                    data = handler(ino, body)
+            else:
+                data = handler(ino, body)
+        except NoSuchEntry:
+            number = errno.ESTALE if operation in _BY_INODE else errno.ENOENT
+        except BaseException as error:
+            number = errno_of(error)
+        if data is None:
+            return
+        # Whoever asked may have been killed meanwhile, or the mount be gone.
+        with contextlib.suppress(OSError):
+            if number:
+                os.write(self._device, protocol.answer(unique, 0, number))
+            else:
+                os.writev(self._device, (protocol.answer(unique, len(data)), data))
+
+    def _may_wait(self, operation: int, body: memoryview) -> bool:
+        """Whether it may take longer than the work it is: for the loop, or the network."""
+        if operation in _WITH_BYTES:
+            return not self._handles[protocol.read_number(body)[0]].is_local
+        return operation in _WAIT
+
+    def _init(self, ino: int, body: memoryview) -> bytes:
+        _, minor, read_ahead, offered = protocol.read_words(body)
+        if offered & protocol.Feature.INIT_EXT:
+            offered |= protocol.read_words(body, 16)[0] << 32
+        self._ready.set()
+        return protocol.init(minor, read_ahead, offered, BACKGROUND_REQUESTS_MAX)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def _entry(self, found: Attributes) -> bytes:
+        return protocol.entry(found, self._owner, TIMEOUT_SECONDS)
+
+    def _lookup(self, folder: int, body: memoryview) -> bytes:
+        return self._entry(self._core.lookup(folder, *_names(body)))
+
+    def _attributes(self, ino: int) -> Attributes:
+        try:
+            return self._core.getattr(ino)
+        except NoSuchEntry:
+            # A file whose name is gone, but which a program has open.
+            for handle in list(self._handles.values()):
+                if handle.ino == ino:
+                    return self._core.getattr_open(handle)
+            raise
+
+    def _answer_attributes(self, found: Attributes) -> bytes:
+        return protocol.attributes(found, self._owner, TIMEOUT_SECONDS)
+
+    def _getattr(self, ino: int, body: memoryview) -> bytes:
+        flags, _, low, high = protocol.read_words(body)
+        handle = self._handles.get(low | high << 32) if flags & _BY_HANDLE else None
+        found = self._attributes(ino) if handle is None else self._core.getattr_open(handle)
+        return self._answer_attributes(found)
+
+    def _setattr(self, ino: int, body: memoryview) -> bytes:
+        fields = protocol.read_setattr(body)
+        changed, number, size, seconds, nanoseconds, mode = (
+            *(fields[index] for index in (0, 2, 3, 6, 9, 11)),
+        )
+        handle = self._handles.get(number) if changed & Changed.HANDLE else None
+        if changed & Changed.SIZE and handle is not None:
+            self._core.truncate_open(handle, size)
+        elif changed & Changed.SIZE:
+            self._core.truncate(ino, size)
+        if changed & Changed.MODE:
+            self._core.chmod(ino, mode)
+        if changed & Changed.MTIME:
+            now = changed & Changed.MTIME_NOW
+            self._core.utimens(ino, (seconds, UTIME_NOW if now else nanoseconds))
+        found = self._attributes(ino) if handle is None else self._core.getattr_open(handle)
+        return self._answer_attributes(found)
+
+    def _access(self, ino: int, body: memoryview) -> bytes:
+        self._core.check_access(ino, protocol.read_number(body)[0] & 0xFFFFFFFF)
+        return b""
+
+    def _readlink(self, ino: int, body: memoryview) -> bytes:
+        return os.fsencode(self._core.readlink(ino))
+
+    def _opendir(self, ino: int, body: memoryview) -> bytes:
+        number = next(self._numbers)
+        self._listings[number] = self._list(ino)
+        return protocol.opened(number)
+
+    def _list(self, ino: int) -> list[tuple[bytes, Attributes]]:
+        attributes = self._core.getattr(ino)
+        parent = self._core.parent(ino)
+        listing = [(b".", attributes), (b"..", attributes._replace(ino=parent))]
+        listing += [(name.encode(), child) for name, child in self._core.children(ino)]
+        return listing
+
+    def _readdir(self, ino: int, body: memoryview) -> bytes:
+        return self._listing(body, None)
+
+    def _readdirplus(self, ino: int, body: memoryview) -> bytes:
+        return self._listing(body, self._owner)
+
+    def _listing(self, body: memoryview, owner: protocol.Owner | None) -> bytes:
+        number, first, size = protocol.read_read(body)
+        listing = self._listings[number]
+        if first == 0:
+            # A program that rewinds wants to see the folder as it is now.
+            listing = self._listings[number] = self._list(listing[0][1].ino)
+        rest = itertools.islice(listing, first, None)
+        return protocol.listing(rest, first, size, owner, TIMEOUT_SECONDS)
+
+    def _releasedir(self, ino: int, body: memoryview) -> bytes:
+        del self._listings[protocol.read_number(body)[0]]
+        return b""
+
+    def _statfs(self, ino: int, body: memoryview) -> bytes:
+        return protocol.room(*self._core.room())
+
+    def _getxattr(self, ino: int, body: memoryview) -> bytes:
+        (name,) = bytes(body[8:]).split(b"\0")[:-1]
+        data = self._core.getxattr(ino, os.fsdecode(name))
+        return _sized(data, int.from_bytes(body[:4], "little"))
+
+    def _listxattr(self, ino: int, body: memoryview) -> bytes:
+        names = self._core.listxattr(ino)
+        data = b"".join(name.encode() + b"\0" for name in names)
+        return _sized(data, int.from_bytes(body[:4], "little"))
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _open(self, ino: int, body: memoryview) -> bytes:
+        flags = int.from_bytes(body[:4], "little")
+        return self._opened(self._core.open(ino, flags))
+
+    def _create(self, folder: int, body: memoryview) -> bytes:
+        flags, mode, _, _ = protocol.read_words(body)
+        (name,) = _names(body[16:])
+        handle = self._core.create(folder, name, mode, flags)
+        opened = self._opened(handle)
+        return self._entry(self._core.getattr_open(handle)) + opened
+
+    def _opened(self, handle: Handle) -> bytes:
+        opening = self._core.opening(handle)
+        number = next(self._numbers)
+        self._handles[number] = handle
+        return protocol.opened(number, direct=opening.direct, keep=opening.keep)
+
+    def _read(self, ino: int, body: memoryview) -> bytes:
+        number, offset, size = protocol.read_read(body)
+        return self._core.read(self._handles[number], offset, size)
+
+    def _write(self, ino: int, body: memoryview) -> bytes:
+        number, offset, size = protocol.read_read(body)
+        data = body[protocol.WRITE_HEADER_SIZE_BYTES :][:size]
+        return protocol.number(self._core.write(self._handles[number], offset, data))
+
+    def _fsync(self, ino: int, body: memoryview) -> bytes:
+        self._core.sync(self._handles[protocol.read_number(body)[0]])
+        return b""
+
+    def _release(self, ino: int, body: memoryview) -> bytes:
+        self._core.release(self._handles.pop(protocol.read_number(body)[0]))
+        return b""
+
+    # --- names ------------------------------------------------------------------------------------
+
+    def _mknod(self, folder: int, body: memoryview) -> bytes:
+        mode = int.from_bytes(body[:4], "little")
+        (name,) = _names(body[16:])
+        self._core.mknod(folder, name, mode)
+        return self._entry(self._core.lookup(folder, name))
+
+    def _mkdir(self, folder: int, body: memoryview) -> bytes:
+        return self._entry(self._core.mkdir(folder, *_names(body[8:])))
+
+    def _symlink(self, folder: int, body: memoryview) -> bytes:
+        name, target = _names(body)
+        self._core.symlink(folder, name, target)
+        return self._entry(self._core.lookup(folder, name))
+
+    def _link(self, folder: int, body: memoryview) -> bytes:
+        raise Refusal(errno.EPERM)
+
+    def _unlink(self, folder: int, body: memoryview) -> bytes:
+        self._core.unlink(folder, *_names(body))
+        return b""
+
+    def _rmdir(self, folder: int, body: memoryview) -> bytes:
+        self._core.rmdir(folder, *_names(body))
+        return b""
+
+    def _rename(self, folder: int, body: memoryview) -> bytes:
+        old, new = _names(body[8:])
+        self._core.rename(folder, old, protocol.read_number(body)[0], new)
+        return b""
+
+    def _rename_with_flags(self, folder: int, body: memoryview) -> bytes:
+        flags = int.from_bytes(body[8:12], "little")
+        if flags & ~_RENAME_NOREPLACE:
+            raise Refusal(errno.EINVAL)
+        old, new = _names(body[16:])
+        may_replace = not flags & _RENAME_NOREPLACE
+        self._core.rename(folder, old, protocol.read_number(body)[0], new, may_replace)
+        return b""
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Unmount, even if programs have files open, and wait for the threads."""
+        threads = self._crew.stop()
+        # Nobody has the device open then, which ends the requests that still wait; and a thread
+        # that still has an answer to give writes it to no other file.
+        with open(os.devnull, "r+b") as nothing:
+            os.dup2(nothing.fileno(), self._device, inheritable=False)
+        _unmount(self.mount_point)
+        if not self.ended.wait(STOP_SECONDS_MAX):
+            _log.warning("the mount is gone, but reads of programs still wait for bytes")
+            return
+        for thread in threads:
+            thread.join()
+        os.close(self._device)
+
+    def forget(self, path: str) -> None:
+        """Tell the kernel that attributes and bytes of a path, as `/Family/a`, may have changed.
+
+        Not from a thread that serves the mount: the kernel waits for pages that are being read.
+        """
+        ino = ROOT_INO
+        for name in path.strip("/").split("/"):
+            ino = self._core.find(ino, name).ino
+        # ENOENT, if the kernel does not know it.
+        with contextlib.suppress(FileNotFoundError):
+            os.write(self._device, protocol.inode_changed(ino))
+
+
+_WITH_BYTES = frozenset({Operation.READ, Operation.WRITE})
+_WAIT = frozenset(
+    {
+        Operation.SETATTR,
+        Operation.SYMLINK,
+        Operation.MKDIR,
+        Operation.UNLINK,
+        Operation.RMDIR,
+        Operation.RENAME,
+        Operation.RENAME2,
+    }
+)
+_BY_INODE = frozenset(
+    {
+        Operation.GETATTR,
+        Operation.SETATTR,
+        Operation.READLINK,
+        Operation.OPEN,
+        Operation.OPENDIR,
+        Operation.ACCESS,
+        Operation.GETXATTR,
+        Operation.LISTXATTR,
+    }
+)
+
+
+def _names(body: memoryview) -> list[str]:
+    """The names that a request ends with. Raises NameNotText, NameTooLong."""
+    return [text_of(name) for name in bytes(body).split(b"\0")[:-1]]
+
+
+def _sized(data: bytes, size: int) -> bytes:
+    """An extended attribute, or, for a size of 0, how long it is."""
+    if not size:
+        return protocol.number(len(data))
+    if len(data) > size:
+        raise Refusal(errno.ERANGE)
+    return data
+
+
+def _mount(mount_point: Path) -> int:
+    """Have fusermount3, which may, mount; the device. Raises MountNotPossible."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = ["fusermount3", "-o", "fsname=sharefs,subtype=sharefs", "--", str(mount_point)]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())},
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=MOUNT_SECONDS_MAX,
+            check=False,
+        )
+        if done.returncode:
+            raise MountNotPossible(
+                f"The system does not let us mount on {mount_point}: {done.stderr.strip()}"
+            )
+        _, (device, *_), _, _ = socket.recv_fds(ours, 1, 1)
+    os.set_inheritable(device, False)
+    return device
+
+
+def _unmount(mount_point: Path) -> None:
+    """Also while it is in use. If somebody else was quicker, fusermount3 complains in vain."""
+    command = ["fusermount3", "-u", "-z", "--", str(mount_point)]
+    subprocess.run(command, capture_output=True, timeout=MOUNT_SECONDS_MAX, check=False)
