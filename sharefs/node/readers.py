@@ -1,8 +1,8 @@
 """How does a program read what may not be here?
 
-Implements `Contents` and `Reader` of `sharefs.mount.ports`, for the threads of the mount. What is here is
-read from the content's file, with no word to the loop; what is not is wanted from the loop, and
-waited for. A reader that goes on where it stopped is read ahead for, in a window that doubles.
+Implements `Contents` and `Reader` of `sharefs.mount.ports`, for the threads of the mount. What is
+here is read from the content's file, with no word to the loop; what is not is wanted from the loop,
+and waited for. A reader that goes on where it stopped is read ahead for, in a window that doubles.
 """
 
 import os
