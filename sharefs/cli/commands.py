@@ -19,7 +19,7 @@ from sharefs import __version__
 from sharefs.cli import arguments, background, display
 from sharefs.cli.fetching import fetch_and_show
 from sharefs.errors import BadArgument, EntryExists, LastCopy
-from sharefs.node.reports import SpaceReport, TransferReport
+from sharefs.node.reports import ConflictReport, SpaceReport, TransferReport
 from sharefs.store.home import Home
 from sharefs.web.client import Client
 
@@ -346,6 +346,53 @@ def transfers(context: typer.Context, as_json: AsJson = False, home: LocalHome =
 
 
 @app.command()
+def conflicts(
+    context: typer.Context,
+    space: Annotated[
+        str | None, typer.Argument(metavar="[SPACE]", help="Of this space, and not of all.")
+    ] = None,
+    as_json: AsJson = False,
+    home: LocalHome = None,
+) -> None:
+    """List what was changed in two places at once, and who wrote which version."""
+    with _client(_home(context)) as client:
+        reports = client.conflicts(space)
+    if as_json:
+        display.say_json(reports)
+    elif reports:
+        _show_conflicts(reports)
+    else:
+        display.complain("Nothing is in conflict.")
+
+
+@app.command()
+def resolve(
+    context: typer.Context,
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", readable=False, help="Any version of the file."),
+    ],
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            metavar="WHICH",
+            help="winner: what the file's own name shows. loser: the version at PATH, or the only"
+            " other. both: all of them, each as a file. Or a version that `conflicts` lists.",
+        ),
+    ],
+    home: LocalHome = None,
+) -> None:
+    """Settle a conflict, for everybody: what is not kept is gone."""
+    with _client(_home(context)) as client:
+        report = client.resolve(arguments.absolute(path), keep)
+    for kept in report.kept:
+        display.say(f"Kept: {kept}")
+    if not report.kept:
+        display.say("Settled: the file stays deleted.")
+
+
+@app.command()
 def fetch(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> None:
     """Bring all bytes of files and folders here."""
     with _client(_home(context)) as client:
@@ -382,6 +429,24 @@ def _show_spaces(reports: list[SpaceReport]) -> None:
                 report.path,
             ]
             for report in reports
+        ],
+    )
+
+
+def _show_conflicts(reports: list[ConflictReport]) -> None:
+    display.say_table(
+        ["Version", "Kept as", "Writer", "Written", "Size", "Path"],
+        [
+            [
+                version.version,
+                version.kept,
+                version.writer,
+                display.ago(version.written),
+                "deleted" if version.deleted else display.size(version.size),
+                version.path or report.path,
+            ]
+            for report in reports
+            for version in report.versions
         ],
     )
 

@@ -57,10 +57,10 @@ def take_out(replica: Replica, loser: Shown, make: Callable[[ItemId], Change]) -
 # --- all of an item's losers, as people settle them -----------------------------------------------
 
 
-def settle(replica: Replica, row: Shown, keep: str) -> None:
+def settle(replica: Replica, row: Shown, keep: str) -> list[ItemId]:
     """Settle the conflict that a row is part of; `keep` is WINNER, LOSER, BOTH or a version's name.
 
-    Raises NoConflict, BadArgument.
+    The item, and those that its losers became. Raises NoConflict, BadArgument.
     """
     losers = replica.shelf.losers(row.item)
     if not losers:
@@ -68,20 +68,23 @@ def settle(replica: Replica, row: Shown, keep: str) -> None:
     winner = _winner(replica, row.item)
     seen = [record for record, _ in entries_among(replica.shelf.heads(row.item))]
     if keep == BOTH:
-        _keep_all(replica, winner, losers, seen)
-        return
+        return [row.item, *_keep_all(replica, winner, losers, seen)]
     kept = _chosen(row, winner, losers, keep)
     change = operations.keep_loser(winner, kept, seen) if kept.loser else None
     replica.author([change or operations.keep(winner, seen)], now_ms())
+    return [row.item]
 
 
-def _keep_all(replica: Replica, winner: Shown, losers: list[Shown], seen: list[Record]) -> None:
+def _keep_all(
+    replica: Replica, winner: Shown, losers: list[Shown], seen: list[Record]
+) -> list[ItemId]:
     now = now_ms()
     made = [(replica.item_apart(loser), loser) for loser in losers]
     entries = [operations.keep_apart(item, loser, now) for item, loser in made]
     replica.author([*entries, operations.keep(winner, seen)], now)
     for item, loser in made:
         replica.under_inode(item, loser.ino)
+    return [item for item, _ in made]
 
 
 def _chosen(row: Shown, winner: Shown, losers: list[Shown], keep: str) -> Shown:

@@ -126,6 +126,10 @@ class Desk:
     def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         self._state.loop.call(lambda: self._touch(ino, mtime_ns, executable))
 
+    def resolve(self, ino: int, keep: str) -> list[ItemId]:
+        """As `conflicts.settle`. Raises also NoSuchEntry, ReadOnlySpace."""
+        return self._state.loop.call(lambda: self._resolve(ino, keep))
+
     def publish(self, draft: Draft, done: Callable[[Shown | None], None]) -> None:
         self.publication.publish(draft, done)
 
@@ -246,6 +250,11 @@ class Desk:
         self._author(replica, operations.replace_bytes(existing, seen, held))
         self._remove(row.ino)
         return True
+
+    def _resolve(self, ino: int, keep: str) -> list[ItemId]:
+        replica, row = self._find(ino)
+        self._check_writable(replica)
+        return conflicts.settle(replica, row, keep)
 
     def _touch(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         replica, row = self._find(ino)

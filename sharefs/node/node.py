@@ -26,6 +26,7 @@ from sharefs.mount.core import Core
 from sharefs.node.admission import Admission
 from sharefs.node.carriage import Carriage
 from sharefs.node.desk import Desk
+from sharefs.node.events import ConflictChanged, Events
 from sharefs.node.exchange import Exchange
 from sharefs.node.loop import Loop
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
@@ -79,6 +80,7 @@ class Node:
         self.home = home
         self.options = options
         self.mount_point = options.mount or home.mount_default
+        self.events = Events()
         self._stopped = threading.Event()
         self._closing: list[Callable[[], None]] = []
 
@@ -279,12 +281,18 @@ class Node:
     def after_commit(self) -> None:
         """Let readers see it, and send."""
         self.state.view.forget(self.state.store.take_touched())
+        self._tell_of_conflicts()
         self.exchange.committed()
         if self.state.relied_upon and not self.exchange.sync_now():
             self.state.sending.discard()
         self.state.relied_upon = False
         self.state.sending.flush()
         self.carriage.serving.flush()
+
+    def _tell_of_conflicts(self) -> None:
+        for id, replica in self.state.replicas.items():
+            for item in replica.take_contested():
+                self.events.tell(ConflictChanged(id, item))
 
     def after_rollback(self) -> None:
         """Begin again from what the disk has; nothing that the batch had to say is said."""
@@ -419,6 +427,10 @@ class Node:
         self.peers.dial_all()
 
     # --- for the parts that answer people -------------------------------------------------------
+
+    def name_of(self, replica: Replica) -> str:
+        """In the loop: how a space is called here."""
+        return next(row.name for row in self.state.ledger.spaces() if row.id == replica.id)
 
     def replica_named(self, name: str) -> Replica:
         """In the loop. Raises NoSuchSpace, with the names there are."""

@@ -81,11 +81,18 @@ class Replica:
     def reload(self) -> None:
         """Take everything from the ledger again, after a start or a rollback."""
         self._pending = []
+        self.tree.contested.clear()
         row = next(row for row in self._ledger.spaces() if row.id == self.id)
         if row.incarnation != self.incarnation:
             self.incarnation, self.durable = row.incarnation, 0
         self.frontier = self._ledger.frontier(self.number)
         self.roster = fold(self.id, self._ledger.operations(self.number))
+
+    def take_contested(self) -> list[ItemId]:
+        """The items whose losers are others than when this was asked last."""
+        items = list(self.tree.contested)
+        self.tree.contested.clear()
+        return items
 
     def may(self, right: Right) -> bool:
         """Whether we have the right."""

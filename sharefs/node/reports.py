@@ -17,6 +17,66 @@ class SpaceReport(Struct, frozen=True):
     bytes: int
     local_bytes: int
     path: str
+    conflicts: int = 0
+    """Entries with more than one version: `conflicts` lists them."""
+
+
+class VersionReport(Struct, frozen=True):
+    """One of the versions of an entry in conflict."""
+
+    version: str
+    """What `resolve` calls it."""
+    kept: str
+    """`winner` for the one that is shown under the entry's name, `loser` for the others."""
+    writer: str
+    written: float
+    """Seconds since 1970."""
+    size: int
+    local_bytes: int
+    deleted: bool
+    """It is a delete, which won against an edit."""
+    path: str
+    """Where it can be read; empty for a delete."""
+
+
+class ConflictReport(Struct, frozen=True):
+    """An entry and its versions, the winner first."""
+
+    space: str
+    item: str
+    path: str
+    """Of the winner; or, where that is a delete, of the greatest loser."""
+    mine: bool
+    """Whether this person made the entry, or one of the versions."""
+    versions: list[VersionReport]
+
+
+class ResolveReport(Struct, frozen=True):
+    """What a `resolve` did: where the versions are that were kept."""
+
+    kept: list[str]
+
+
+class ConflictEvent(Struct, frozen=True, tag="conflict"):
+    """An entry is in conflict: its versions as they are now."""
+
+    conflict: ConflictReport
+
+
+class SettledEvent(Struct, frozen=True, tag="settled"):
+    """An entry is in conflict no more."""
+
+    space: str
+    item: str
+
+
+class LostEvent(Struct, frozen=True, tag="lost"):
+    """The listener was too slow for so many events: look at the whole again."""
+
+    events: int
+
+
+Event = ConflictEvent | SettledEvent | LostEvent
 
 
 class MemberReport(Struct, frozen=True):

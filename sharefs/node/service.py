@@ -6,25 +6,34 @@ Implements `sharefs.web.ports.Node`. From any thread but the loop.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePath
 
 import sharefs
-from sharefs.errors import NoSuchEntry, NotInASpace, SharefsError, UserError
+from sharefs.errors import NoConflict, NoSuchEntry, NotInASpace, SharefsError, UserError
+from sharefs.node.conflicts import LOSER, WINNER, version_name
+from sharefs.node.events import Happening, Queue
 from sharefs.node.node import Node, NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.reports import (
+    ConflictEvent,
+    ConflictReport,
+    Event,
     FetchProgress,
     FreeReport,
+    LostEvent,
     MemberReport,
+    ResolveReport,
+    SettledEvent,
     SpaceReport,
     StatusReport,
     TransferReport,
     TransferSource,
+    VersionReport,
 )
 from sharefs.records.entry import EntryType
-from sharefs.records.ids import ContentId
+from sharefs.records.ids import ROOT, ContentId, ItemId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import read_ticket
 from sharefs.store.home import Home
@@ -62,7 +71,7 @@ class Service:
 
         def ask() -> tuple[int, list[str], int]:
             transfers = len(node.carriage.snapshot())
-            return len(node.peers.online()), list(node.state.notices), transfers
+            return len(node.peers.online()), [*node.state.notices, *self._of_conflicts()], transfers
 
         online, notices, transfers = node.loop.call(ask)
         address = node.state.address
@@ -79,6 +88,16 @@ class Service:
             transfers=transfers,
             notices=notices,
         )
+
+    def _of_conflicts(self) -> list[str]:
+        """Whom a conflict concerns, who made the entry or one of its versions, is told of it."""
+        node = self._node
+        counts = [r.shelf.count_contested(node.state.me) for r in node.state.replicas.values()]
+        concerned = sum(count for _, count in counts)
+        if concerned == 0:
+            return []
+        what = "1 conflict concerns" if concerned == 1 else f"{concerned} conflicts concern"
+        return [f"{what} you: `sharefs conflicts` lists versions, `sharefs resolve` chooses."]
 
     def create_space(self, name: str) -> SpaceReport:
         replica = self._node.loop.call(lambda: self._node.admission.create(name))
@@ -105,20 +124,21 @@ class Service:
 
     def _space_report(self, replica: Replica) -> SpaceReport:
         node = self._node
-        row = next(row for row in node.state.ledger.spaces() if row.id == replica.id)
+        name = node.name_of(replica)
         members = replica.roster.members.values()
         count, size, local = replica.shelf.totals()
         me = replica.roster.member_of(node.state.me)
         return SpaceReport(
             id=replica.id.hex(),
-            name=row.name,
+            name=name,
             role=me.role.value if me else "none",
             members=len(members),
             online=sum(any(map(node.peers.is_online, m.devices)) for m in members),
             entries=count,
             bytes=size,
             local_bytes=local,
-            path=str(node.mount_point / row.name),
+            path=str(node.mount_point / name),
+            conflicts=replica.shelf.count_contested(node.state.me)[0],
         )
 
     def members(self, space: str) -> list[MemberReport]:
@@ -141,6 +161,79 @@ class Service:
                 )
             )
         return reports
+
+    # --- conflicts ------------------------------------------------------------------------------
+
+    def conflicts(self, space: str | None) -> list[ConflictReport]:
+        return self._node.loop.call(lambda: self._conflicts(space))
+
+    def _conflicts(self, space: str | None) -> list[ConflictReport]:
+        node = self._node
+        all_of_them = [node.state.replicas[row.id] for row in node.state.ledger.spaces()]
+        replicas = all_of_them if space is None else [node.replica_named(space)]
+        reports = [
+            self._conflict(replica, item)
+            for replica in replicas
+            for item in replica.shelf.contested()
+        ]
+        return sorted(reports, key=lambda report: (report.space, report.path))
+
+    def _conflict(self, replica: Replica, item: ItemId) -> ConflictReport:
+        """In the loop."""
+        winner = replica.shelf.winner(item)
+        assert winner is not None, "a loser lost to a winner"
+        rows = [
+            winner,
+            *sorted(
+                replica.shelf.losers(item), key=lambda row: (row.stamp, row.version), reverse=True
+            ),
+        ]
+        versions = [self._version(replica, row) for row in rows]
+        me = self._node.state.me
+        return ConflictReport(
+            space=self._node.name_of(replica),
+            item=item.hex(),
+            path=next(filter(None, (version.path for version in versions)), ""),
+            mine=creator_of(item) == me or any(row.version.device == me for row in rows),
+            versions=versions,
+        )
+
+    def _version(self, replica: Replica, row: Shown) -> VersionReport:
+        local = self._node.state.contents.local_bytes(row.content) if row.content else 0
+        return VersionReport(
+            version=version_name(row.version),
+            kept=LOSER if row.loser else WINNER,
+            writer=replica.roster.label(row.version.device),
+            written=row.stamp / 1000,
+            size=row.size,
+            local_bytes=local,
+            deleted=row.deleted,
+            path=str(self.path(row)) if row.live else "",
+        )
+
+    def resolve(self, path: str, keep: str) -> ResolveReport:
+        rows = self.entries_at(path)
+        if len(rows) != 1 or rows[0].item == ROOT:
+            raise NoConflict(
+                f"{path} is no file of a space: `sharefs conflicts` lists those in conflict."
+            )
+        replica = self._node.desk.replica(rows[0].space)
+        items = self._node.desk.resolve(rows[0].ino, keep)
+        kept = self._node.loop.call(lambda: replica.shelf.winners(items))
+        return ResolveReport([str(self.path(kept[item])) for item in items if kept[item].live])
+
+    def listen(self, wake: Callable[[], None]) -> "Listener":
+        return Listener(self, self._node, self._node.events.listen(wake))
+
+    def events(self, happened: list[Happening]) -> list[Event]:
+        """In the loop: what is to be told of what happened."""
+        return [
+            ConflictEvent(self._conflict(replica, happening.item))
+            if replica.shelf.losers(happening.item)
+            else SettledEvent(self._node.name_of(replica), happening.item.hex())
+            for happening in happened
+            if (replica := self._node.state.replicas.get(happening.space)) is not None
+        ]
 
     # --- bytes ----------------------------------------------------------------------------------
 
@@ -238,6 +331,27 @@ class Service:
             except UserError as error:
                 refused.append((str(self.path(row)), str(error)))
         return FreeReport(files, size, refused)
+
+
+class Listener:
+    """One who hears of what happens."""
+
+    def __init__(self, service: Service, node: Node, queue: Queue) -> None:
+        self._service = service
+        self._node = node
+        self._queue = queue
+
+    def take(self) -> list[Event]:
+        """What happened since the last time, as it is now."""
+        happened, lost = self._queue.take()
+        events: list[Event] = [LostEvent(lost)] if lost else []
+        if happened:
+            events += self._node.loop.call(lambda: self._service.events(happened))
+        return events
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._node.events.leave(self._queue)
 
 
 class FetchJob:

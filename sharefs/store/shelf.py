@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from sharefs.records.ids import ContentId, ItemId
+from sharefs.records.ids import ContentId, DeviceId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Place, Writer, among, in_groups
@@ -71,6 +71,23 @@ class Shelf:
     def losers(self, item: ItemId) -> list[Shown]:
         """The rows of an item's losers."""
         return self._rows("WHERE space = ? AND item = ? AND loser = 1", (self._space, item))
+
+    def contested(self) -> list[ItemId]:
+        """The items that have losers."""
+        query = "SELECT DISTINCT item FROM entry WHERE space = ? AND loser = 1 ORDER BY item"
+        return [item for (item,) in self._connection.execute(query, (self._space,))]
+
+    def count_contested(self, device: DeviceId) -> tuple[int, int]:
+        """How many items have losers, and how many of those a device made, or a version of it."""
+        count, concerned = self._connection.execute(
+            "SELECT count(DISTINCT item), count(DISTINCT CASE WHEN device = ?2 OR EXISTS ("
+            " SELECT 1 FROM entry AS other WHERE other.space = entry.space"
+            " AND other.item = entry.item AND other.loser = 0 AND other.device = ?2)"
+            " OR substr(item, 1, 16) = ?2 THEN item END)"
+            " FROM entry WHERE space = ?1 AND loser = 1",
+            (self._space, device),
+        ).fetchone()
+        return count, concerned
 
     def save(self, row: Shown) -> None:
         """Insert, or replace the row with this inode number."""

@@ -108,6 +108,8 @@ class Tree:
         self._unnamed: dict[ItemId, _Unnamed] = {}
         self._winners: dict[ItemId, Shown | None] = {}
         """What the shelf holds, as far as this `receive` asked or wrote."""
+        self.contested: dict[ItemId, None] = {}
+        """Items that got losers, or lost some, since somebody emptied this."""
         self._parents: set[ItemId] = set()
         """Of the items of this `receive`, those at which something may be anchored."""
 
@@ -237,6 +239,7 @@ class Tree:
             if row is not None and row.name == winner.name:
                 continue
             if row is None:
+                self.contested[item] = None
                 row = replace(
                     self._row(record, entry, self._new_ino()),
                     loser=True,
@@ -248,6 +251,7 @@ class Tree:
                 self._free(row)
             self._save(replace(row, name=winner.name))
         for row in here.values():
+            self.contested[item] = None
             self._erase(row)
 
     # --- anchors --------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """What can be asked over the local API, and how is it answered?
 
-Every answer is JSON. A UserError is answered with a `Failure` and a fitting status. The one long
-answer, to a fetch, is a stream of `FetchLine`s, one to a line; whoever closes the connection ends
-the fetch.
+Every answer is JSON. A UserError is answered with a `Failure` and a fitting status. Two answers are
+long, a value to a line: `FetchLine`s, where whoever closes the connection ends the fetch, and
+`Event`s, which go on until somebody closes the connection.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ from sharefs.errors import (
     InviterNotReachable,
     LastCopy,
     LocalDamage,
+    NoConflict,
     NodeFailed,
     NodeNotRunning,
     NoHolderOnline,
@@ -37,6 +39,7 @@ from sharefs.errors import (
     UserError,
 )
 from sharefs.web.messages import (
+    Choice,
     FetchLine,
     Invitation,
     NewSpace,
@@ -44,7 +47,7 @@ from sharefs.web.messages import (
     TicketText,
     failure_of,
 )
-from sharefs.web.ports import FetchJob, Node
+from sharefs.web.ports import FetchJob, Listener, Node
 
 BODY_SIZE_BYTES_MAX = 16 * 1024 * 1024
 """Room for the paths of a shell's longest command line, several times over."""
@@ -54,6 +57,7 @@ PROGRESS_INTERVAL_S_MAX = 0.2
 STATUS_OF: dict[type[UserError], int] = {
     NotAllowed: 403,
     ReadOnlySpace: 403,
+    NoConflict: 404,
     NoSuchEntry: 404,
     NoSuchSpace: 404,
     NotInASpace: 404,
@@ -86,6 +90,9 @@ def make_app(node: Node, closing: asyncio.Event) -> Starlette:
             Route("/v1/memberships", api.join, methods=["POST"]),
             Route("/v1/tickets", api.invite, methods=["POST"]),
             Route("/v1/transfers", api.transfers, methods=["GET"]),
+            Route("/v1/conflicts", api.conflicts, methods=["GET"]),
+            Route("/v1/resolve", api.resolve, methods=["POST"]),
+            Route("/v1/events", api.events, methods=["GET"]),
             Route("/v1/fetch", api.fetch, methods=["POST"]),
             Route("/v1/free", api.free, methods=["POST"]),
             Route("/v1/stop", api.stop, methods=["POST"]),
@@ -131,6 +138,25 @@ class Api:
     async def transfers(self, request: Request) -> Response:
         return await _answer(self._node.transfers)
 
+    async def conflicts(self, request: Request) -> Response:
+        space = request.query_params.get("space")
+        return await _answer(lambda: self._node.conflicts(space))
+
+    async def resolve(self, request: Request) -> Response:
+        body = await _read_body(request, Choice)
+        return await _answer(lambda: self._node.resolve(body.path, body.keep))
+
+    async def events(self, request: Request) -> Response:
+        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+
+        def woken() -> None:
+            # The node may have something to tell while this server goes down.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(wake.set)
+
+        listener = await _call(lambda: self._node.listen(woken))
+        return EventStream(listener, wake, self._closing)
+
     async def fetch(self, request: Request) -> Response:
         body = await _read_body(request, Paths)
         job = await _call(lambda: self._node.fetch(body.paths))
@@ -163,6 +189,39 @@ class FetchStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._job.cancel()
+
+
+class EventStream(StreamingResponse):
+    """What happens, until the client is gone."""
+
+    def __init__(self, listener: Listener, wake: asyncio.Event, closing: asyncio.Event) -> None:
+        super().__init__(_events(listener, wake, closing), media_type="application/x-ndjson")
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._listener.close()
+
+
+async def _events(
+    listener: Listener, wake: asyncio.Event, closing: asyncio.Event
+) -> AsyncIterator[bytes]:
+    while not closing.is_set():
+        wake.clear()
+        for event in await _call(listener.take):
+            yield msgspec.json.encode(event) + b"\n"
+        await _first_of(wake, closing)
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 async def _lines(job: FetchJob, closing: asyncio.Event) -> AsyncIterator[bytes]:

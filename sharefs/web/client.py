@@ -16,14 +16,18 @@ import msgspec
 
 from sharefs.errors import NameNotText, NodeFailed, NodeNotRunning
 from sharefs.node.reports import (
+    ConflictReport,
+    Event,
     FetchProgress,
     FreeReport,
     MemberReport,
+    ResolveReport,
     SpaceReport,
     StatusReport,
     TransferReport,
 )
 from sharefs.web.messages import (
+    Choice,
     Failure,
     FetchLine,
     Invitation,
@@ -88,6 +92,23 @@ class Client:
 
     def transfers(self) -> list[TransferReport]:
         return self._get("/transfers", list[TransferReport])
+
+    def conflicts(self, space: str | None = None) -> list[ConflictReport]:
+        parameters = {} if space is None else {"space": space}
+        return self._get("/conflicts", list[ConflictReport], parameters)
+
+    def resolve(self, path: str, keep: str) -> ResolveReport:
+        return self._post("/resolve", Choice(path, keep), ResolveReport)
+
+    @contextmanager
+    def events(self) -> Iterator[Iterator[Event]]:
+        """What happens from now on, until the node goes down."""
+        endless = httpx.Timeout(None, connect=CONNECT_S_MAX)
+        with _translating(), self._http.stream("GET", "/events", timeout=endless) as response:
+            if response.is_error:
+                response.read()
+                _raise_failure(response)
+            yield (msgspec.json.decode(line, type=Event) for line in response.iter_lines())
 
     @contextmanager
     def fetch(self, paths: list[str]) -> Iterator[Iterator[FetchProgress]]:

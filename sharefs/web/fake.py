@@ -5,17 +5,24 @@ copy) and does what `fails_with` says where a test wants a failure.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sharefs.errors import LastCopy, NoSuchSpace, TicketNotValid
+from sharefs.errors import LastCopy, NoConflict, NoSuchSpace, TicketNotValid
 from sharefs.node.reports import (
+    ConflictEvent,
+    ConflictReport,
+    Event,
     FetchProgress,
     FreeReport,
     MemberReport,
+    ResolveReport,
+    SettledEvent,
     SpaceReport,
     StatusReport,
     TransferReport,
     TransferSource,
+    VersionReport,
 )
 
 FILE_SIZE_BYTES = 1_000_000
@@ -49,6 +56,26 @@ class FakeFetchJob:
 
 
 @dataclass
+class FakeListener:
+    """Hears what a test puts into `waiting`."""
+
+    wake: Callable[[], None]
+    waiting: list[Event] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def put(self, event: Event) -> None:
+        self.waiting.append(event)
+        self.wake()
+
+    def take(self) -> list[Event]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass
 class FakeNode:
     """A node without files, peers or a mount."""
 
@@ -63,8 +90,10 @@ class FakeNode:
     notices: list[str] = field(default_factory=list)
     fetch_failures: list[tuple[str, str]] = field(default_factory=list)
     last_copies: set[str] = field(default_factory=set)
+    contested: list[ConflictReport] = field(default_factory=list)
+    listeners: list[FakeListener] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
-    """The arguments of each invitation, fetch and free."""
+    """The arguments of each invitation, resolve, fetch and free."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
@@ -155,6 +184,28 @@ class FakeNode:
             )
         ]
 
+    def conflicts(self, space: str | None) -> list[ConflictReport]:
+        self._fail()
+        if space is not None:
+            self._check_space(space)
+        return [report for report in self.contested if space in (None, report.space)]
+
+    def resolve(self, path: str, keep: str) -> ResolveReport:
+        self._fail()
+        self.asked.append((path, keep))
+        for report in self.contested:
+            if path in [version.path for version in report.versions]:
+                self.contested.remove(report)
+                for listener in self.listeners:
+                    listener.put(SettledEvent(report.space, report.item))
+                return ResolveReport([report.path])
+        raise NoConflict(f"{path} has one version.")
+
+    def listen(self, wake: Callable[[], None]) -> FakeListener:
+        self._fail()
+        self.listeners.append(FakeListener(wake))
+        return self.listeners[-1]
+
     def fetch(self, paths: list[str]) -> FakeFetchJob:
         self._fail()
         self.asked.append(tuple(paths))
@@ -169,6 +220,20 @@ class FakeNode:
         sentence = str(LastCopy("Nobody else is known to have all of it."))
         refused = [(path, sentence) for path in paths if path in self.last_copies]
         return FreeReport(len(freed), len(freed) * FILE_SIZE_BYTES, refused)
+
+    def fall_out(self, space: str) -> ConflictReport:
+        """Two versions of one file come to be."""
+        path = f"{self.mount}/{space}/plan.odt"
+        other = f"{self.mount}/{space}/plan (conflict, Bob, 2026-11-20 14.03).odt"
+        versions = [
+            VersionReport("aaaaaaaaaaaa", "winner", "Anna", 1.7e9, 1200, 1200, False, path),
+            VersionReport("bbbbbbbbbbbb", "loser", "Bob", 1.6e9, 1100, 0, False, other),
+        ]
+        report = ConflictReport(space, "07" * 24, path, True, versions)
+        self.contested.append(report)
+        for listener in self.listeners:
+            listener.put(ConflictEvent(report))
+        return report
 
     def _check_space(self, name: str) -> None:
         if name not in self.names:

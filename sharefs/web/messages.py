@@ -32,6 +32,14 @@ class Paths(Struct, frozen=True, forbid_unknown_fields=True):
     paths: list[str]
 
 
+class Choice(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/resolve: the absolute path of an entry in conflict, and what is kept of it:
+    `winner`, `loser`, `both`, or a version."""
+
+    path: str
+    keep: str
+
+
 class Failure(Struct, frozen=True):
     """A UserError on its way to whoever asked."""
 

@@ -4,12 +4,16 @@
 wait for the node's loop, and raises the UserErrors of `sharefs.errors`.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sharefs.node.reports import (
+    ConflictReport,
+    Event,
     FetchProgress,
     FreeReport,
     MemberReport,
+    ResolveReport,
     SpaceReport,
     StatusReport,
     TransferReport,
@@ -24,6 +28,17 @@ class FetchJob(Protocol):
     def cancel(self) -> None:
         """Returns at once, and does nothing to a fetch that has finished. What arrived stays."""
         ...
+
+
+class Listener(Protocol):
+    """One who hears of what happens."""
+
+    def take(self) -> list[Event]:
+        """What happened since the last time; at most some hundreds, and a LostEvent first if there
+        was more."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Node(Protocol):
@@ -46,6 +61,19 @@ class Node(Protocol):
     def members(self, space: str) -> list[MemberReport]: ...
 
     def transfers(self) -> list[TransferReport]: ...
+
+    def conflicts(self, space: str | None) -> list[ConflictReport]:
+        """Of one space, or of all."""
+        ...
+
+    def resolve(self, path: str, keep: str) -> ResolveReport:
+        """Settle for everybody the conflict that the entry at this absolute path is part of."""
+        ...
+
+    def listen(self, wake: Callable[[], None]) -> Listener:
+        """Hear of what happens from now on; `wake` is called, from another thread, when there is
+        something to take."""
+        ...
 
     def fetch(self, paths: list[str]) -> FetchJob:
         """Make the entries at these absolute paths local."""

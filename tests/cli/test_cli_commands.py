@@ -13,7 +13,13 @@ import sharefs
 from sharefs import cli
 from sharefs.cli import display
 from sharefs.errors import DiskFull
-from sharefs.node.reports import MemberReport, SpaceReport, StatusReport, TransferReport
+from sharefs.node.reports import (
+    ConflictReport,
+    MemberReport,
+    SpaceReport,
+    StatusReport,
+    TransferReport,
+)
 from sharefs.store.home import Home
 from sharefs.web.client import Client
 from sharefs.web.fake import FakeNode
@@ -83,6 +89,8 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "spaces",
         "members",
         "transfers",
+        "conflicts",
+        "resolve",
         "fetch",
         "free",
     ]:
@@ -270,6 +278,44 @@ def test_transfers_are_listed(shell: Shell, node: FakeNode) -> None:
     assert line.endswith("Bob 1.0 MB/s, Carol 500.0 kB/s")
     told = msgspec.json.decode(shell.run("transfers", "--json").out, type=list[TransferReport])
     assert told == node.transfers()
+
+
+def test_conflicts_are_listed(shell: Shell, node: FakeNode) -> None:
+    assert shell.run("conflicts").err == "Nothing is in conflict.\n"
+    assert shell.run("conflicts", "--json").out == "[]\n"
+    report = node.fall_out("Family")
+    heading, winner, loser = shell.run("conflicts", "Family").lines
+    assert heading.split() == ["VERSION", "KEPT", "AS", "WRITER", "WRITTEN", "SIZE", "PATH"]
+    assert winner.split()[:3] == ["aaaaaaaaaaaa", "winner", "Anna"]
+    assert winner.endswith("plan.odt")
+    assert "1.1 kB" in loser
+    assert loser.endswith("plan (conflict, Bob, 2026-11-20 14.03).odt")
+    ran = shell.run("conflicts", "--json")
+    assert msgspec.json.decode(ran.out, type=list[ConflictReport]) == [report]
+    assert shell.run("conflicts", "Work").code == 3
+
+
+def test_a_delete_that_won_is_listed_as_one(shell: Shell, node: FakeNode) -> None:
+    report = node.fall_out("Family")
+    winner, loser = report.versions
+    gone = msgspec.structs.replace(winner, deleted=True, path="", size=0)
+    node.contested = [
+        msgspec.structs.replace(report, path=loser.path, versions=[gone, loser]),
+    ]
+    _, first, _ = shell.run("conflicts").lines
+    assert " deleted " in first
+    assert first.endswith(loser.path)
+
+
+def test_a_conflict_is_resolved(shell: Shell, node: FakeNode, tmp_path: Path) -> None:
+    node.mount = str(tmp_path)
+    report = node.fall_out("Family")
+    ran = shell.run("resolve", f"{tmp_path}/./Family/plan.odt", "--keep", "loser")
+    assert ran.out == f"Kept: {report.path}\n"
+    assert node.asked == [(report.path, "loser")]
+    again = shell.run("resolve", report.path, "--keep", "loser")
+    assert (again.code, again.out) == (3, "")
+    assert shell.run("resolve", report.path).code == 2, "what to keep is not guessed"
 
 
 def test_fetch_ends_with_one_line(shell: Shell, node: FakeNode, tmp_path: Path) -> None:

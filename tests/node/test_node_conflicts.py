@@ -1,12 +1,12 @@
 """What happens to a conflict when programs and people do something to its files."""
 
 import os
+from collections.abc import Callable
 
 import pytest
 
-from sharefs.errors import BadArgument, NoConflict
+from sharefs.errors import BadArgument, NoConflict, NoSuchEntry, ReadOnlySpace
 from sharefs.mount.ports import Base
-from sharefs.node import conflicts
 from sharefs.node.conflicts import version_name
 from sharefs.store.drafts import DraftBase, DraftNote
 from tests.node.node_parties import Party, agree, apart, meet, until
@@ -47,9 +47,11 @@ def all_hold(parties: list[Party], files: dict[str, bytes]) -> None:
         assert party.alive
 
 
-def settle(party: Party, path: str, keep: str) -> None:
-    replica = party.replica()
-    party.node.loop.call(lambda: conflicts.settle(replica, party.there(path), keep))
+def settle(party: Party, path: str, keep: str) -> list[str]:
+    """As `sharefs resolve` does; the names of what is kept."""
+    mount = party.node.mount_point
+    report = party.service.resolve(str(mount / "Family" / path), keep)
+    return [os.path.relpath(path, mount / "Family") for path in report.kept]
 
 
 # --- programs -------------------------------------------------------------------------------------
@@ -213,7 +215,7 @@ def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:
 
 def test_the_winner_is_kept_for_everybody(anna: Party, bob: Party) -> None:
     loser = fall_out(anna, bob)
-    settle(anna, loser, "winner")
+    assert settle(anna, loser, "winner") == ["a.txt"]
     all_hold([anna, bob], {"a.txt": OTHER})
 
 
@@ -227,7 +229,7 @@ def test_the_loser_is_kept_for_everybody(anna: Party, bob: Party) -> None:
 
 def test_both_are_kept_for_everybody(anna: Party, bob: Party) -> None:
     loser = fall_out(anna, bob)
-    settle(bob, "a.txt", "both")
+    assert settle(bob, "a.txt", "both") == ["a.txt", loser]
     all_hold([anna, bob], {"a.txt": OTHER, loser: MINE})
 
 
@@ -324,6 +326,23 @@ def test_what_is_not_in_conflict_is_not_settled(anna: Party, bob: Party) -> None
     anna.write("a.txt", b"a")
     with pytest.raises(NoConflict, match="one version"):
         settle(anna, "a.txt", "winner")
+    with pytest.raises(NoSuchEntry):
+        settle(anna, "b.txt", "winner")
+    for path in (".", ".."):
+        with pytest.raises(NoConflict):
+            settle(anna, path, "winner")
+
+
+def test_a_reader_settles_nothing(anna: Party, bob: Party, party: Callable[[str], Party]) -> None:
+    loser = fall_out(anna, bob)
+    carol = party("Carol")
+    anna.invite(carol, role="reader")
+    until(lambda: len(carol.names()) == 2)
+    with pytest.raises(ReadOnlySpace):
+        settle(carol, "a.txt", "winner")
+    with pytest.raises(ReadOnlySpace):
+        carol.node.core.open(carol.there(loser).ino, os.O_RDWR)
+    assert [space.conflicts for space in carol.service.spaces()] == [1]
 
 
 # --- heads that are not shown ---------------------------------------------------------------------

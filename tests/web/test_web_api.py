@@ -15,12 +15,14 @@ from sharefs.errors import (
     DiskFull,
     HomeNotUsable,
     NameNotText,
+    NoConflict,
     NodeFailed,
     NodeNotRunning,
     NoSuchSpace,
     TicketNotValid,
     UserError,
 )
+from sharefs.node.reports import ConflictEvent, SettledEvent
 from sharefs.web.client import Client
 from sharefs.web.fake import FILE_SIZE_BYTES, FakeNode
 from sharefs.web.messages import Failure, error_of, failure_of
@@ -165,6 +167,46 @@ def test_stopping_the_server_ends_a_fetch_with_a_sentence(
     stopper.join(WAIT_S_MAX)
     assert not stopper.is_alive()
     assert node.jobs[0].cancelled.is_set()
+
+
+def test_conflicts_are_listed_and_settled(client: Client, node: FakeNode) -> None:
+    node.names = ["Family", "Work"]
+    reports = [node.fall_out("Family"), node.fall_out("Work")]
+    assert client.conflicts() == reports
+    assert client.conflicts("Work") == reports[1:]
+    with pytest.raises(NoSuchSpace):
+        client.conflicts("Nowhere")
+    assert client.resolve(reports[0].path, "both").kept == [reports[0].path]
+    assert node.asked == [(reports[0].path, "both")]
+    with pytest.raises(NoConflict):
+        client.resolve(reports[0].path, "both")
+
+
+def test_events_come_as_they_happen(client: Client, node: FakeNode) -> None:
+    node.names = ["Family"]
+    with client.events() as events:
+        arose = node.fall_out("Family")
+        assert next(events) == ConflictEvent(arose)
+        node.resolve(arose.path, "winner")
+        assert next(events) == SettledEvent("Family", arose.item)
+        assert not node.listeners[0].closed.is_set()
+    assert node.listeners[0].closed.wait(WAIT_S_MAX)
+
+
+def test_events_that_can_not_be_told_say_why(client: Client, node: FakeNode) -> None:
+    node.fails_with = NodeFailed("Too many listen.")
+    with pytest.raises(NodeFailed, match="Too many"), client.events():
+        pass
+
+
+def test_stopping_the_server_ends_the_events(
+    client: Client, node: FakeNode, server: ApiServer
+) -> None:
+    with client.events() as events:
+        server.stop()
+        assert list(events) == []
+        assert node.listeners[0].closed.wait(WAIT_S_MAX)
+        node.listeners[0].wake()
 
 
 def test_only_the_user_can_open_the_socket(server: ApiServer, socket_file: Path) -> None:
