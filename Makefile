@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports format bench set-up fuse python clean
+KIND ?= both
+SEEDS ?= 1000
+.PHONY: help demo test check lint types imports format sim bench set-up fuse python clean
 
 help: ## Print this help
 	@echo "My Shared Spaces: folders that a group shares without a server."
@@ -35,6 +37,10 @@ imports: $(READY)
 format: $(READY) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+sim: $(READY) ## Simulate: SEEDS=n random histories, or one that failed again, with SEED=s
+	@$(BIN)/python -m tests.sim.run --kind $(KIND) --seeds $(SEEDS) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
 
 bench: $(READY) fuse ## Measure, beside other programs where they are installed
 	@$(BIN)/python -m tests.bench.bench

@@ -1,7 +1,7 @@
 """What does this node hold of one space, and how does it add to it?"""
 
+import secrets
 from collections.abc import Callable, Iterable
-from secrets import token_bytes
 
 from msgspec.structs import replace
 
@@ -147,7 +147,7 @@ class Replica:
         """The item that a conflict's loser is to become."""
         item = operations.item_apart(row)
         # Else it was kept apart before, and may have been changed since.
-        return item if not self.shelf.heads(item) else item_id(self._device, token_bytes(8))
+        return item if not self.shelf.heads(item) else item_id(self._device, secrets.token_bytes(8))
 
     def _record(self, change: Change, sequence: int, now_ms: int) -> tuple[Record, bytes]:
         record = Record(

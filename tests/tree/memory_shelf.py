@@ -45,6 +45,19 @@ class MemoryShelf:
         self.calls: Counter[str] = Counter()
         self._items: dict[ItemId, list[bytes]] = {}
 
+    def copy(self) -> "MemoryShelf":
+        """As it is now."""
+        other = MemoryShelf()
+        other.bytes, other.rows = dict(self.bytes), dict(self.rows)
+        other._items = {item: list(found) for item, found in self._items.items()}
+        return other
+
+    def row(self, ino: int) -> Shown | None:
+        return self.rows.get(ino)
+
+    def merged_into(self, item: ItemId) -> list[Shown]:
+        return [row for row in self._rows() if row.merged == item]
+
     def _rows(self) -> Iterable[Shown]:
         return (row for row in self.rows.values() if row.item != ROOT)
 

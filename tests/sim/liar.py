@@ -1,0 +1,128 @@
+"""What does a member say who lies?
+
+A liar has its own keys and a member's place on the network, and nothing else. It also does what
+honest members do, so that its lies are among true words.
+"""
+
+import random
+
+from sharefs.records.commit import sign_commit
+from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
+from sharefs.records.ids import ROOT, DeviceId, Incarnation, SpaceId, item_id
+from sharefs.records.record import Record, encode_record, hash_record
+from sharefs.sync.shipment import ship
+from sharefs.wire.message import Message, encode_message
+from sharefs.wire.sync import (
+    FRONTIER_ENTRIES_MAX,
+    FrontierEntries,
+    Page,
+    Pull,
+    Push,
+    RosterOperations,
+    Shipment,
+    Summary,
+)
+from tests.sim.agenda import Agenda
+from tests.sim.data_node import DataDevice
+from tests.sim.faults import Faults
+from tests.sim.network import Network
+
+FORGED_INCARNATION = Incarnation(b"forged!!")
+
+
+class Liar:
+    """Speaks as one device, whether its honest process runs or not."""
+
+    def __init__(
+        self, agenda: Agenda, network: Network, device: DataDevice, chance: random.Random
+    ) -> None:
+        self._agenda = agenda
+        self._network = network
+        self._device = device
+        self._chance = chance
+        self._forged = 0
+
+    def lie(self, victim: DataDevice, faults: Faults) -> None:
+        """Say something, or not."""
+        if victim is self._device or not self._network.is_up(self._device.key, victim.key):
+            return
+        if self._chance.random() < faults.forge:
+            self._say(victim, self._chance.choice((self._forgery, self._boast))(victim))
+        if self._chance.random() < faults.oversize:
+            self._say(victim, self._chance.choice((self._too_much, self._too_long))())
+        if self._chance.random() < faults.replay and self._network.old:
+            _, _, channel, frames = self._chance.choice(self._network.old)
+            self._network.send(self._device.key, victim.key, channel, frames)
+
+    def _say(self, victim: DataDevice, message: Message) -> None:
+        if self._agenda.trace is not None:
+            self._agenda.note(
+                f"{self._device.name} lies to {victim.name}: {type(message).__name__}"
+            )
+        self._network.send(self._device.key, victim.key, 0, (encode_message(message),))
+
+    # --- lies -----------------------------------------------------------------------------------
+
+    def _forgery(self, victim: DataDevice) -> Message:
+        """A commit in the victim's name; or by somebody who may not write; or not as signed."""
+        me = self._device.identity.device
+        if self._chance.random() < 0.5:
+            return Push(self._device.cast.space, self._shipment(victim.identity.device))
+        shipment = self._shipment(me)
+        if me in self._device.cast.writers:
+            shipment = Shipment(shipment.commit, ((0, shipment.records[0][1] + b"\x00"),))
+        return Push(self._device.cast.space, shipment)
+
+    def _shipment(self, author: DeviceId) -> Shipment:
+        self._forged += 1
+        entry = Entry(
+            1, EntryType.FILE, False, ROOT, f"forged {self._forged}", 0, 0, False, 0, None, ""
+        )
+        record = Record(
+            1,
+            item_id(author, self._chance.randbytes(8)),
+            KIND_ENTRY,
+            author,
+            FORGED_INCARNATION,
+            1,
+            (),
+            0,
+            encode_entry(entry),
+        )
+        data = encode_record(record)
+        cast = self._device.cast
+        commit = sign_commit(
+            self._device.identity.device_key,
+            cast.space,
+            author,
+            FORGED_INCARNATION,
+            1,
+            self._chance.choice(cast.known_operations),
+            (hash_record(data),),
+        )
+        return ship(commit, [(1, data)])
+
+    def _boast(self, victim: DataDevice) -> Message:
+        """A frontier beyond anything there is, of anybody's."""
+        incarnation = victim.disk.committed.incarnation
+        author = self._chance.choice((victim.identity.device, self._device.identity.device))
+        claimed = self._chance.choice((incarnation, FORGED_INCARNATION))
+        digest = self._chance.randbytes(32)
+        return Summary(victim.cast.space, digest, ((author, claimed, 1_000_000),))
+
+    def _too_much(self) -> Message:
+        entries = tuple(
+            (DeviceId(n.to_bytes(16)), FORGED_INCARNATION, 1)
+            for n in range(FRONTIER_ENTRIES_MAX + 1)
+        )
+        space = self._device.cast.space
+        return self._chance.choice(
+            (Summary(space, bytes(32), entries), Pull(space, entries, 0, 1), _page(space, entries))
+        )
+
+    def _too_long(self) -> Message:
+        return RosterOperations(self._device.cast.space, (bytes(9000),))
+
+
+def _page(space: SpaceId, entries: FrontierEntries) -> Page:
+    return Page(space, 0, 1, (), True, entries, 1)

@@ -1,0 +1,263 @@
+"""A disk in memory, with what a node keeps of one space on it: for histories by the ten thousand.
+
+It answers for `store`'s Store, Ledger, Shelf and ReadView, as far as `Replica`, `Exchange` and
+`Desk` ask. A transaction is all or nothing; what is committed survives a kill, and what is synced
+a power cut. `Disk.before_write` and `Disk.before_sync` are where faults come in.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sharefs.records.commit import Commit
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import (
+    ROOT,
+    Coordinate,
+    DeviceId,
+    Frontier,
+    Incarnation,
+    ItemId,
+    OperationHash,
+    SpaceId,
+)
+from sharefs.records.record import Record, decode_record
+from sharefs.records.shown import Shown
+from sharefs.store.connection import explained, translated
+from sharefs.store.ledger import SpaceRow
+from tests.tree.memory_shelf import MemoryShelf
+
+SPACE_NUMBER = 1
+PATH = Path("/simulated/disk")
+
+
+@dataclass
+class Tables:
+    """What is on the disk."""
+
+    incarnation: Incarnation
+    next_sequence: int = 1
+    operations: dict[OperationHash, bytes] = field(default_factory=dict)
+    frontier: Frontier = field(default_factory=dict)
+    commits: dict[tuple[DeviceId, Incarnation, int], tuple[int, Commit, bytes]] = field(
+        default_factory=dict
+    )
+    commit_count: int = 0
+    shelf: MemoryShelf = field(default_factory=MemoryShelf)
+    next_ino: int = 100
+
+    def copy(self) -> "Tables":
+        return Tables(
+            self.incarnation,
+            self.next_sequence,
+            dict(self.operations),
+            dict(self.frontier),
+            dict(self.commits),
+            self.commit_count,
+            self.shelf.copy(),
+            self.next_ino,
+        )
+
+
+class Disk:
+    """What stays of a device when its process is gone."""
+
+    def __init__(self, chance: random.Random, operations: dict[OperationHash, bytes]) -> None:
+        self._chance = chance
+        self.committed = Tables(self._draw_incarnation(), operations=operations)
+        self.durable = self.committed.copy()
+        self.backup = self.committed.copy()
+        self.before_write: Callable[[], None] = lambda: None
+        self.before_sync: Callable[[], None] = lambda: None
+
+    def _draw_incarnation(self) -> Incarnation:
+        return Incarnation(self._chance.randbytes(8))
+
+    def lose_unsynced(self) -> None:
+        """The power was cut."""
+        self.committed = self.durable.copy()
+
+    def back_up(self) -> None:
+        """Keep a copy of what is safely there."""
+        self.backup = self.durable.copy()
+
+    def restore(self, with_token: bool) -> None:
+        """The backup is put in its place, while no process runs. The token beside the database
+        tells, unless it goes back as well (I3)."""
+        self.committed = self.backup.copy()
+        if not with_token:
+            self.committed.incarnation = self._draw_incarnation()
+            self.committed.next_sequence = 1
+        self.durable = self.committed.copy()
+
+
+class MemoryStore:
+    """The open disk, of one process."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self.tables = disk.committed
+        self._before: Tables | None = None
+        """How it was when this transaction wrote first."""
+        self._after_durable: list[Callable[[], None]] = []
+        self._after_commit: list[Callable[[], None]] = []
+        self.unclean = self.restored = False
+
+    # --- Store ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._before, self._after_commit = None, []
+        try:
+            yield
+        except OSError as error:
+            self._roll_back()
+            raise explained(error, PATH) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        self._before = None
+        self._after_durable += self._after_commit
+
+    def _roll_back(self) -> None:
+        if self._before is not None:
+            self.tables = self._disk.committed = self._before
+
+    def writing(self) -> Tables:
+        """The tables, to be changed."""
+        if self._before is None:
+            self._disk.before_write()
+            self._before = self.tables.copy()
+        return self.tables
+
+    def after_durable(self, call: Callable[[], None]) -> None:
+        self._after_commit.append(call)
+
+    def make_durable(self) -> None:
+        with translated(PATH):
+            self._disk.before_sync()
+        self._disk.durable = self.tables.copy()
+        waiting, self._after_durable = self._after_durable, []
+        for call in waiting:
+            call()
+
+    def take_touched(self) -> set[tuple[int, ItemId]]:
+        return set()
+
+    def new_ino(self) -> int:
+        self.tables.next_ino += 1
+        return self.tables.next_ino
+
+
+class MemoryLedger:
+    """Stands in for `Ledger`."""
+
+    def __init__(self, store: MemoryStore, space: SpaceId) -> None:
+        self._store = store
+        self._space = space
+
+    def spaces(self) -> list[SpaceRow]:
+        tables = self._store.tables
+        return [
+            SpaceRow(SPACE_NUMBER, self._space, "Family", tables.incarnation, tables.next_sequence)
+        ]
+
+    def set_incarnation(self, number: int, incarnation: Incarnation) -> None:
+        tables = self._store.writing()
+        tables.incarnation, tables.next_sequence = incarnation, 1
+
+    def take_sequences(self, number: int, count: int) -> int:
+        tables = self._store.writing()
+        tables.next_sequence += count
+        return tables.next_sequence - count
+
+    def operations(self, number: int) -> list[bytes]:
+        return list(self._store.tables.operations.values())
+
+    def add_operation(self, number: int, hash: OperationHash, data: bytes) -> bool:
+        tables = self._store.writing()
+        is_new = hash not in tables.operations
+        tables.operations[hash] = data
+        return is_new
+
+    def frontier(self, number: int) -> Frontier:
+        return dict(self._store.tables.frontier)
+
+    def advance(
+        self, number: int, device: DeviceId, incarnation: Incarnation, sequence: int
+    ) -> None:
+        frontier = self._store.writing().frontier
+        frontier[device, incarnation] = max(frontier.get((device, incarnation), 0), sequence)
+
+    def add_commit(self, number: int, commit: Commit, data: bytes, to_end: bool = False) -> None:
+        tables = self._store.writing()
+        key = (commit.device, commit.incarnation, commit.first)
+        known = tables.commits.get(key)
+        if known is None or (to_end and known[2] == data):
+            tables.commit_count += 1
+            tables.commits[key] = (tables.commit_count, commit, data)
+
+    def commits_beyond(
+        self, number: int, frontier: Frontier, cursor: int, limit: int
+    ) -> list[tuple[int, bytes]]:
+        found = [
+            (row, data)
+            for row, commit, data in self._store.tables.commits.values()
+            if row > cursor and commit.last > frontier.get((commit.device, commit.incarnation), 0)
+        ]
+        return sorted(found)[:limit]
+
+    def records_in(
+        self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
+    ) -> list[tuple[int, bytes]]:
+        kept = self._store.tables.shelf.bytes
+        coordinates = [Coordinate(device, incarnation, s) for s in range(first, last + 1)]
+        return [(at.sequence, kept[at]) for at in coordinates if at in kept]
+
+    def head(self, number: int, coordinate: Coordinate) -> Record | None:
+        data = self._store.tables.shelf.bytes.get(coordinate)
+        return None if data is None else decode_record(data)
+
+
+WRITES = frozenset({"add_head", "drop_head", "save", "erase"})
+
+
+class OpenShelf:
+    """Stands in for `Shelf`: that of the tables as they are now."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        tables = self._store.writing() if name in WRITES else self._store.tables
+        return getattr(tables.shelf, name)
+
+
+class MemoryView:
+    """Stands in for `ReadView`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def entry(self, ino: int) -> Shown | None:
+        return self._store.tables.shelf.rows.get(ino)
+
+    def children(self, folder: int) -> list[Shown]:
+        at = self.entry(folder)
+        if at is None or at.type is not EntryType.FOLDER:
+            return []
+        rows = self._store.tables.shelf.listed(at.item)
+        return [row for row in rows if row.merged is None and row.shown and row.item != ROOT]
+
+    def lookup(self, folder: int, name: str) -> Shown | None:
+        return next((row for row in self.children(folder) if row.shown == name), None)
+
+    def head_of(self, entry: Shown) -> Record | None:
+        data = self._store.tables.shelf.bytes.get(entry.version)
+        return None if data is None else decode_record(data)
+
+    def forget(self, touched: object) -> None:
+        """Nothing is cached."""

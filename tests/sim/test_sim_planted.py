@@ -1,0 +1,114 @@
+"""Bugs that the simulator has to find, each within few histories."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sharefs.node import desk
+from sharefs.node.exchange import Exchange
+from sharefs.node.replica import Replica
+from sharefs.records.commit import Commit
+from sharefs.records.entry import Entry
+from sharefs.records.ids import DeviceId, Frontier
+from sharefs.records.record import ContextEntry, Record
+from sharefs.sync import machine
+from sharefs.sync.machine import Apply, Effect, Send, Sync
+from sharefs.tree import operations, tree
+from sharefs.wire.sync import Page, Push, Summary
+from tests.sim.data_history import DataHistory, quickly
+from tests.sim.memory_store import Disk, MemoryLedger
+from tests.sim.surroundings import simulated
+
+HISTORIES_MAX = 400
+
+
+def _never_tell_again(self: Sync, now: float) -> list[Effect]:
+    effects = TIMER_FIRED(self, now)
+    return [e for e in effects if not (isinstance(e, Send) and isinstance(e.message, Summary))]
+
+
+def _last_arrival_wins(heads: list[Record]) -> list[tuple[Record, Entry]]:
+    found = dict(ENTRIES(heads))
+    return [(record, found[record]) for record in reversed(heads) if record in found]
+
+
+def _merge_at_every_page(
+    self: Sync, peer: DeviceId, space: machine._Space, page: Page, now: float
+) -> list[Effect]:
+    told = dict(space.peers.get(peer, {}))
+    effects = PAGE_RECEIVED(self, peer, space, page, now)
+    return [replace(e, frontier=told) if isinstance(e, Apply) else e for e in effects]
+
+
+def _advance_over_gaps(
+    self: Sync, peer: DeviceId, space: machine._Space, push: Push, now: float
+) -> list[Effect]:
+    commit = push.shipment.commit
+    merged = {(commit.device, commit.incarnation): commit.last}
+    return [Apply(peer, push.space, (push.shipment,), merged)]
+
+
+def _tell_before_it_is_durable(self: Exchange) -> None:
+    told, self._committed = self._committed, []
+    self._flushed(told, self._marks())
+
+
+def _show_what_may_be_lost(self: Replica) -> Frontier:
+    return dict(self.frontier)
+
+
+def _go_on_counting(self: Disk, with_token: bool) -> None:
+    RESTORE(self, with_token=True)
+
+
+def _stay_in_place(
+    self: MemoryLedger, number: int, commit: Commit, data: bytes, to_end: bool = False
+) -> None:
+    ADD_COMMIT(self, number, commit, data, False)
+
+
+def _parents_only(superseded: list[Record]) -> tuple[ContextEntry, ...]:
+    return tuple(sorted(record.coordinate for record in superseded))
+
+
+TIMER_FIRED = Sync._timer_fired
+PAGE_RECEIVED = Sync._page_received
+ADD_COMMIT = MemoryLedger.add_commit
+ENTRIES = tree._entries
+RESTORE = Disk.restore
+
+BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
+    "a resend removed": [(Sync, "_timer_fired", _never_tell_again)],
+    "last arrival wins": [(tree, "_entries", _last_arrival_wins)],
+    "the frontier bumped per author, by a push": [(Sync, "_push_received", _advance_over_gaps)],
+    "the frontier bumped per author, by a page": [(Sync, "_page_received", _merge_at_every_page)],
+    "a commit that stays where it is when a record of it arrives": [
+        (MemoryLedger, "add_commit", _stay_in_place)
+    ],
+    "a sequence reused after a crash": [
+        (Exchange, "_flush", _tell_before_it_is_durable),
+        (Replica, "shown_frontier", _show_what_may_be_lost),
+    ],
+    "a sequence reused after a restore": [(Disk, "restore", _go_on_counting)],
+    "the immediate parents as context": [
+        (desk, "context_of", _parents_only),
+        (operations, "context_of", _parents_only),
+    ],
+    "a loser that its own device silently replaces": [
+        (operations, "unseen_losers", lambda *_: []),
+    ],
+}
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    for owner, name, planted in BUGS[bug]:
+        monkeypatch.setattr(owner, name, planted)
+    with simulated(), quickly(), pytest.raises(AssertionError):
+        _run_many()
+
+
+def _run_many() -> None:
+    for seed in range(HISTORIES_MAX):
+        DataHistory(seed).run()

@@ -1,0 +1,229 @@
+"""What do programs do to files, all at once and without regard for each other?
+
+The same edits as the mount makes, through `Desk`. A program that saves a file may have opened it
+long before; what it saw then is what it goes on from.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from sharefs.errors import UserError
+from sharefs.mount.ports import Base, Draft
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import ContentId
+from sharefs.records.shown import Shown
+from sharefs.store.contents import Adopted
+from tests.sim.agenda import Agenda
+from tests.sim.data_node import TOP_INO, DataDevice, DataNode
+from tests.sim.memory_store import SPACE_NUMBER
+from tests.sim.model import Act, Model
+
+NAMES = (
+    "a",
+    "A",
+    "b.txt",
+    "report.odt",
+    "report (Bob).odt",
+    "report (Bob 2).odt",
+    "a (conflict, Anna, 2026-09-21 14.13)",
+    "folder",
+)
+EDIT_SECONDS = (0.0, 0.0, 0.0, 0.5, 6.0)
+"""How long a program has a file open."""
+
+
+class Programs:
+    """All programs on all devices."""
+
+    def __init__(self, agenda: Agenda, chance: random.Random, model: Model) -> None:
+        self._agenda = agenda
+        self._chance = chance
+        self._model = model
+        self._contents = 0
+
+    def act(self, device: DataDevice) -> None:
+        """Some program does something there."""
+        if device.node is None:
+            return
+        kinds = (
+            self._make_folder,
+            self._make_link,
+            self._create,
+            self._create,
+            self._edit,
+            self._edit,
+            self._edit,
+            self._rename,
+            self._rename,
+            self._remove,
+            self._touch,
+        )
+        self._attempt(device, lambda: self._chance.choice(kinds)(device))
+
+    def _attempt(self, device: DataDevice, deed: Callable[[], None]) -> None:
+        """What has arrived by now comes first, so that it is known what stood before the deed."""
+        node = device.node
+        if node is not None:
+            device.guarded(node.loop.turn)
+        if device.node is node:
+            device.guarded(deed)
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def _rows(self, device: DataDevice, *types: EntryType) -> list[Shown]:
+        assert device.node is not None, "whoever acts is awake"
+        rows = device.disk.committed.shelf.rows
+        return [
+            row for ino, row in sorted(rows.items()) if row.live and row.shown and row.type in types
+        ]
+
+    def _any_row(self, device: DataDevice, *types: EntryType) -> Shown | None:
+        rows = self._rows(device, *(types or tuple(EntryType)))
+        return self._chance.choice(rows) if rows else None
+
+    def _any_folder(self, device: DataDevice) -> int:
+        row = self._any_row(device, EntryType.FOLDER)
+        return TOP_INO if row is None or self._chance.random() < 0.5 else row.ino
+
+    def _any_name(self) -> str:
+        return self._chance.choice(NAMES)
+
+    # --- edits ----------------------------------------------------------------------------------
+
+    def _make_folder(self, device: DataDevice) -> None:
+        folder, name = self._any_folder(device), self._any_name()
+        self._do(
+            device, f"mkdir {name}", Act(device.name), lambda n: n.desk.make_folder(folder, name)
+        )
+
+    def _make_link(self, device: DataDevice) -> None:
+        folder, name = self._any_folder(device), self._any_name()
+        target = self._any_name()
+        act = Act(device.name)
+        self._do(device, f"ln {name}", act, lambda n: n.desk.make_symlink(folder, name, target))
+
+    def _create(self, device: DataDevice) -> None:
+        assert device.node is not None, "whoever acts is awake"
+        folder, name = self._any_folder(device), self._any_name()
+        there = device.node.desk.lookup(folder, name)
+        if there is None:
+            self._save_later(device, folder, name, None)
+        elif there.type is EntryType.FILE:
+            self._save_later(device, folder, name, there)
+
+    def _edit(self, device: DataDevice) -> None:
+        row = self._any_row(device, EntryType.FILE)
+        if row is not None and device.node is not None:
+            self._save_later(device, device.node.folder_of(row), row.shown, row)
+
+    def _save_later(self, device: DataDevice, folder: int, name: str, row: Shown | None) -> None:
+        node = device.node
+        assert node is not None, "whoever acts is awake"
+        base = None if row is None else node.desk.base(row)
+
+        def save() -> None:
+            if device.node is node:
+                self._attempt(device, lambda: self._save(device, folder, name, row, base))
+
+        seconds = self._chance.choice(EDIT_SECONDS)
+        if seconds:
+            self._agenda.later(seconds, save)
+        else:
+            self._save(device, folder, name, row, base)
+
+    def _save(
+        self, device: DataDevice, folder: int, name: str, row: Shown | None, base: Base | None
+    ) -> None:
+        self._contents += 1
+        content = ContentId(blake3(self._contents.to_bytes(8)).digest())
+        act = Act(device.name) if row is None else _opening(device, row)
+
+        def publish(node: DataNode) -> None:
+            ino = node.desk.new_ino() if row is None else row.ino
+            draft = Draft(ino, SPACE_NUMBER, folder, name, base, Path(), 0, False)
+            adopted = Adopted(Path(), self._contents, content, None)
+            node.loop.call(lambda: node.desk._publish(draft, adopted))
+
+        if self._do(device, f"save {name}", act, publish):
+            self._model.saved(content, act)
+
+    def _rename(self, device: DataDevice) -> None:
+        row = self._any_row(device)
+        if row is None or device.node is None:
+            return
+        folder = self._any_folder(device)
+        name = self._chance.choice((row.shown, row.shown.swapcase(), self._any_name()))
+        if self._chance.random() < 0.4:
+            folder = device.node.folder_of(row)
+        there = device.node.desk.lookup(folder, name)
+        act = _seeing(device, row)
+        if there is not None and there.ino != row.ino:
+            over = _seeing(device, there, gives_up=there.content)
+            act = Act(device.name, act.saw | over.saw, over.gives_up)
+        self._do(
+            device, f"mv {row.shown} {name}", act, lambda n: n.desk.rename(row.ino, folder, name)
+        )
+
+    def _remove(self, device: DataDevice) -> None:
+        row = self._any_row(device)
+        if row is not None:
+            act = _seeing(device, row, gives_up=row.content)
+            self._do(device, f"rm {row.shown}", act, lambda n: n.desk.remove(row.ino))
+
+    def _touch(self, device: DataDevice) -> None:
+        row = self._any_row(device)
+        if row is not None:
+            mtime = self._chance.randrange(1000)
+            act = _seeing(device, row)
+            self._do(
+                device,
+                f"touch {row.shown}",
+                act,
+                lambda n: n.desk.set_attributes(row.ino, mtime, None),
+            )
+
+    def _do(
+        self, device: DataDevice, words: str, act: Act, edit: Callable[[DataNode], object]
+    ) -> bool:
+        """Whether it was told to have succeeded."""
+        assert device.node is not None, "whoever acts is awake"
+        act = replace(act, stood=frozenset(device.disk.committed.shelf.bytes))
+        try:
+            edit(device.node)
+        except UserError as error:
+            self._note(f"{device.name}: {words}: {error}")
+            return False
+        finally:
+            self._learn(device, act)
+        self._note(f"{device.name}: {words}")
+        return True
+
+    def _learn(self, device: DataDevice, act: Act) -> None:
+        me, known = device.identity.device, self._model.versions
+        kept = device.disk.committed.shelf.bytes
+        for at in sorted(at for at in kept if at.device == me and at not in known):
+            self._model.wrote(kept[at], act)
+            act = replace(act, stood=act.stood | {at})
+
+    def _note(self, sentence: str) -> None:
+        if self._agenda.trace is not None:
+            self._agenda.note(sentence)
+
+
+def _opening(device: DataDevice, row: Shown) -> Act:
+    """Whoever writes a file goes on from that version, be it a conflict's loser."""
+    return Act(device.name, frozenset({row.version}), frozenset({row.content} - {None}))  # type: ignore[arg-type]
+
+
+def _seeing(device: DataDevice, row: Shown, gives_up: ContentId | None = None) -> Act:
+    """Whoever acts on a row has seen the version behind it; a conflict's loser stands beside the
+    winner, and a folder is all the folders that are merged there."""
+    shelf = device.disk.committed.shelf
+    rows = [row, *shelf.merged_into(row.item)]
+    winner = shelf.winner(row.item) if row.loser else None
+    saw = frozenset(r.version for r in (*rows, *([winner] if winner else [])))
+    return Act(device.name, saw, frozenset({gives_up} - {None}))  # type: ignore[arg-type]
