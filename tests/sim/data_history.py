@@ -54,6 +54,7 @@ class DataHistory:
             for number in (0, *sorted(others))
         ]
         self.programs = Programs(self.agenda, chance, self.model)
+        self._checked: dict[str, int] = {}
         self.liar = Liar(self.agenda, self.network, chance.choice(self.devices), chance)
         self.steps = chance.choice((6, 12, 12, 24, 40))
 
@@ -132,8 +133,12 @@ class DataHistory:
             device.start()
 
     def _check(self) -> None:
+        """Those whose disks are not as they were."""
         for device in self.devices:
-            self.model.check(held_by(device))
+            changes = device.disk.changes
+            if self._checked.get(device.name) != changes:
+                self._checked[device.name] = changes
+                self.model.check(held_by(device))
 
     # --- and then -------------------------------------------------------------------------------
 
@@ -155,7 +160,7 @@ class DataHistory:
         tables = [device.disk.committed for device in self.devices]
         return all(
             other.frontier == tables[0].frontier
-            and other.shelf.bytes.keys() == tables[0].shelf.bytes.keys()
+            and other.records.keys() == tables[0].records.keys()
             and other.operations.keys() == tables[0].operations.keys()
             for other in tables
         )
@@ -165,7 +170,7 @@ def held_by(device: DataDevice) -> Held:
     """What is on a device's disk."""
     tables: Tables = device.disk.committed
     heads: dict[ItemId, list[Record]] = {}
-    for data in tables.shelf.bytes.values():
+    for data in tables.records.values():
         record = decode_record(data)
         heads.setdefault(record.item, []).append(record)
     rows = (replace(row, ino=0, local=0) for row in tables.shelf.rows.values())
@@ -174,7 +179,7 @@ def held_by(device: DataDevice) -> Held:
         device.identity.device,
         tables.frontier,
         heads,
-        dict(tables.shelf.bytes),
+        dict(tables.records),
         sorted((row for row in rows if row.item != ROOT), key=lambda row: (row.item, row.version)),
     )
 

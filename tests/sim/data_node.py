@@ -43,7 +43,10 @@ PEER_COMES_BACK_SECONDS = 2.0
 class NoContents:
     """The bytes of files are not simulated: a content is its name."""
 
-    def register(self, adopted: object) -> None:
+    def hold(self, adopted: object) -> None:
+        """There."""
+
+    def register(self, *adopted: object) -> None:
         """Kept."""
 
     def give_back(self, adopted: object) -> None:

@@ -108,7 +108,7 @@ class Liar:
         author = self._chance.choice((victim.identity.device, self._device.identity.device))
         claimed = self._chance.choice((incarnation, FORGED_INCARNATION))
         digest = self._chance.randbytes(32)
-        return Summary(victim.cast.space, digest, ((author, claimed, 1_000_000),))
+        return Summary(victim.cast.space, digest, ((author, claimed, 1_000_000),), digest)
 
     def _too_much(self) -> Message:
         entries = tuple(
@@ -117,7 +117,11 @@ class Liar:
         )
         space = self._device.cast.space
         return self._chance.choice(
-            (Summary(space, bytes(32), entries), Pull(space, entries, 0, 1), _page(space, entries))
+            (
+                Summary(space, bytes(32), entries, bytes(32)),
+                Pull(space, entries, 0, 1),
+                _page(space, entries),
+            )
         )
 
     def _too_long(self) -> Message:

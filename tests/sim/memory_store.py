@@ -24,13 +24,14 @@ from sharefs.records.ids import (
     OperationHash,
     SpaceId,
 )
-from sharefs.records.record import Record, decode_record
+from sharefs.records.record import Record, decode_record, hash_record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import explained, translated
 from sharefs.store.ledger import SpaceRow
 from tests.tree.memory_shelf import MemoryShelf
 
 SPACE_NUMBER = 1
+FINGERPRINT_MODULUS = 1 << 256
 PATH = Path("/simulated/disk")
 
 
@@ -47,6 +48,10 @@ class Tables:
     )
     commit_count: int = 0
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
+    records: dict[Coordinate, bytes] = field(default_factory=dict)
+    """The heads."""
+    sums: dict[tuple[DeviceId, Incarnation], int] = field(default_factory=dict)
+    """Of the hashes of each author's heads."""
     next_ino: int = 100
 
     def copy(self) -> "Tables":
@@ -58,8 +63,26 @@ class Tables:
             dict(self.commits),
             self.commit_count,
             self.shelf.copy(),
+            dict(self.records),
+            dict(self.sums),
             self.next_ino,
         )
+
+    def keep(self, record: Record, data: bytes) -> None:
+        """A head came."""
+        self.shelf.add_head(record, data)
+        self.records[record.coordinate] = data
+        self._count(record, data, 1)
+
+    def drop(self, record: Record) -> None:
+        """A head is dominated."""
+        self.shelf.drop_head(record)
+        self._count(record, self.records.pop(record.coordinate), -1)
+
+    def _count(self, record: Record, data: bytes, sign: int) -> None:
+        author = record.coordinate[:2]
+        value = self.sums.get(author, 0) + sign * int.from_bytes(hash_record(data))
+        self.sums[author] = value % FINGERPRINT_MODULUS
 
 
 class Disk:
@@ -70,6 +93,8 @@ class Disk:
         self.committed = Tables(self._draw_incarnation(), operations=operations)
         self.durable = self.committed.copy()
         self.backup = self.committed.copy()
+        self.changes = 0
+        """So often `committed` was another."""
         self.before_write: Callable[[], None] = lambda: None
         self.before_sync: Callable[[], None] = lambda: None
 
@@ -78,6 +103,7 @@ class Disk:
 
     def lose_unsynced(self) -> None:
         """The power was cut."""
+        self.changes += 1
         self.committed = self.durable.copy()
 
     def back_up(self) -> None:
@@ -87,6 +113,7 @@ class Disk:
     def restore(self, with_token: bool) -> None:
         """The backup is put in its place, while no process runs. The token beside the database
         tells, unless it goes back as well (I3)."""
+        self.changes += 1
         self.committed = self.backup.copy()
         if not with_token:
             self.committed.incarnation = self._draw_incarnation()
@@ -125,12 +152,14 @@ class MemoryStore:
     def _roll_back(self) -> None:
         if self._before is not None:
             self.tables = self._disk.committed = self._before
+            self._disk.changes += 1
 
     def writing(self) -> Tables:
         """The tables, to be changed."""
         if self._before is None:
             self._disk.before_write()
             self._before = self.tables.copy()
+            self._disk.changes += 1
         return self.tables
 
     def after_durable(self, call: Callable[[], None]) -> None:
@@ -213,16 +242,19 @@ class MemoryLedger:
     def records_in(
         self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
     ) -> list[tuple[int, bytes]]:
-        kept = self._store.tables.shelf.bytes
+        kept = self._store.tables.records
         coordinates = [Coordinate(device, incarnation, s) for s in range(first, last + 1)]
         return [(at.sequence, kept[at]) for at in coordinates if at in kept]
 
+    def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
+        return self._store.tables.sums
+
     def head(self, number: int, coordinate: Coordinate) -> Record | None:
-        data = self._store.tables.shelf.bytes.get(coordinate)
+        data = self._store.tables.records.get(coordinate)
         return None if data is None else decode_record(data)
 
 
-WRITES = frozenset({"add_head", "drop_head", "save", "erase"})
+WRITES = frozenset({"save", "erase"})
 
 
 class OpenShelf:
@@ -230,6 +262,12 @@ class OpenShelf:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+
+    def add_head(self, record: Record, data: bytes) -> None:
+        self._store.writing().keep(record, data)
+
+    def drop_head(self, record: Record) -> None:
+        self._store.writing().drop(record)
 
     def __getattr__(self, name: str) -> Any:
         tables = self._store.writing() if name in WRITES else self._store.tables
@@ -256,7 +294,7 @@ class MemoryView:
         return next((row for row in self.children(folder) if row.shown == name), None)
 
     def head_of(self, entry: Shown) -> Record | None:
-        data = self._store.tables.shelf.bytes.get(entry.version)
+        data = self._store.tables.records.get(entry.version)
         return None if data is None else decode_record(data)
 
     def forget(self, touched: object) -> None:

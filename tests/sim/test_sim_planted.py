@@ -8,16 +8,15 @@ import pytest
 from sharefs.node import desk
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
-from sharefs.records.commit import Commit
 from sharefs.records.entry import Entry
 from sharefs.records.ids import DeviceId, Frontier
 from sharefs.records.record import ContextEntry, Record
 from sharefs.sync import machine
 from sharefs.sync.machine import Apply, Effect, Send, Sync
 from sharefs.tree import operations, tree
-from sharefs.wire.sync import Page, Push, Summary
+from sharefs.wire.sync import Page, Push
 from tests.sim.data_history import DataHistory, quickly
-from tests.sim.memory_store import Disk, MemoryLedger
+from tests.sim.memory_store import Disk
 from tests.sim.surroundings import simulated
 
 HISTORIES_MAX = 400
@@ -25,7 +24,7 @@ HISTORIES_MAX = 400
 
 def _never_tell_again(self: Sync, now: float) -> list[Effect]:
     effects = TIMER_FIRED(self, now)
-    return [e for e in effects if not (isinstance(e, Send) and isinstance(e.message, Summary))]
+    return [e for e in effects if not isinstance(e, Send)]
 
 
 def _last_arrival_wins(heads: list[Record]) -> list[tuple[Record, Entry]]:
@@ -62,19 +61,12 @@ def _go_on_counting(self: Disk, with_token: bool) -> None:
     RESTORE(self, with_token=True)
 
 
-def _stay_in_place(
-    self: MemoryLedger, number: int, commit: Commit, data: bytes, to_end: bool = False
-) -> None:
-    ADD_COMMIT(self, number, commit, data, False)
-
-
 def _parents_only(superseded: list[Record]) -> tuple[ContextEntry, ...]:
     return tuple(sorted(record.coordinate for record in superseded))
 
 
 TIMER_FIRED = Sync._timer_fired
 PAGE_RECEIVED = Sync._page_received
-ADD_COMMIT = MemoryLedger.add_commit
 ENTRIES = tree._entries
 RESTORE = Disk.restore
 
@@ -83,9 +75,6 @@ BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
     "last arrival wins": [(tree, "_entries", _last_arrival_wins)],
     "the frontier bumped per author, by a push": [(Sync, "_push_received", _advance_over_gaps)],
     "the frontier bumped per author, by a page": [(Sync, "_page_received", _merge_at_every_page)],
-    "a commit that stays where it is when a record of it arrives": [
-        (MemoryLedger, "add_commit", _stay_in_place)
-    ],
     "a sequence reused after a crash": [
         (Exchange, "_flush", _tell_before_it_is_durable),
         (Replica, "shown_frontier", _show_what_may_be_lost),

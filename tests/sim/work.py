@@ -11,8 +11,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from sharefs.errors import UserError
+from sharefs.errors import SharefsError, UserError
 from sharefs.mount.ports import Base, Draft
+from sharefs.node.publication import _Ready, _Waiting
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
@@ -144,9 +145,11 @@ class Programs:
 
         def publish(node: DataNode) -> None:
             ino = node.desk.new_ino() if row is None else row.ino
-            draft = Draft(ino, SPACE_NUMBER, folder, name, base, Path(), 0, False)
-            adopted = Adopted(Path(), self._contents, content, None)
-            node.loop.call(lambda: node.desk._publish(draft, adopted))
+            draft = Draft(ino, SPACE_NUMBER, folder, name, base, Path(), 0, False, 1)
+            ready = _Ready(_Waiting(draft, _ignored), Adopted(Path(), 1, content, None))
+            (outcome,) = node.loop.call(lambda: node.desk.publication._publish([ready]))
+            if isinstance(outcome, SharefsError):
+                raise outcome
 
         if self._do(device, f"save {name}", act, publish):
             self._model.saved(content, act)
@@ -191,7 +194,7 @@ class Programs:
     ) -> bool:
         """Whether it was told to have succeeded."""
         assert device.node is not None, "whoever acts is awake"
-        act = replace(act, stood=frozenset(device.disk.committed.shelf.bytes))
+        act = replace(act, stood=frozenset(device.disk.committed.records))
         try:
             edit(device.node)
         except UserError as error:
@@ -204,7 +207,7 @@ class Programs:
 
     def _learn(self, device: DataDevice, act: Act) -> None:
         me, known = device.identity.device, self._model.versions
-        kept = device.disk.committed.shelf.bytes
+        kept = device.disk.committed.records
         for at in sorted(at for at in kept if at.device == me and at not in known):
             self._model.wrote(kept[at], act)
             act = replace(act, stood=act.stood | {at})
@@ -212,6 +215,10 @@ class Programs:
     def _note(self, sentence: str) -> None:
         if self._agenda.trace is not None:
             self._agenda.note(sentence)
+
+
+def _ignored(shown: Shown | None) -> None:
+    """The simulation looks for itself."""
 
 
 def _opening(device: DataDevice, row: Shown) -> Act:

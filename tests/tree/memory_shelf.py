@@ -48,7 +48,7 @@ class MemoryShelf:
     def copy(self) -> "MemoryShelf":
         """As it is now."""
         other = MemoryShelf()
-        other.bytes, other.rows = dict(self.bytes), dict(self.rows)
+        other.rows = dict(self.rows)
         other._items = {item: list(found) for item, found in self._items.items()}
         return other
 
