@@ -293,9 +293,8 @@ class MemoryView:
     def lookup(self, folder: int, name: str) -> Shown | None:
         return next((row for row in self.children(folder) if row.shown == name), None)
 
-    def head_of(self, entry: Shown) -> Record | None:
-        data = self._store.tables.records.get(entry.version)
-        return None if data is None else decode_record(data)
+    def heads_of(self, entry: Shown) -> list[Record]:
+        return self._store.tables.shelf.heads(entry.item)
 
     def forget(self, touched: object) -> None:
         """Nothing is cached."""

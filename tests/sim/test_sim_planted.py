@@ -67,12 +67,12 @@ def _parents_only(superseded: list[Record]) -> tuple[ContextEntry, ...]:
 
 TIMER_FIRED = Sync._timer_fired
 PAGE_RECEIVED = Sync._page_received
-ENTRIES = tree._entries
+ENTRIES = tree.entries_among
 RESTORE = Disk.restore
 
 BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
     "a resend removed": [(Sync, "_timer_fired", _never_tell_again)],
-    "last arrival wins": [(tree, "_entries", _last_arrival_wins)],
+    "last arrival wins": [(tree, "entries_among", _last_arrival_wins)],
     "the frontier bumped per author, by a push": [(Sync, "_push_received", _advance_over_gaps)],
     "the frontier bumped per author, by a page": [(Sync, "_page_received", _merge_at_every_page)],
     "a sequence reused after a crash": [

@@ -14,8 +14,8 @@ from blake3 import blake3
 from sharefs.errors import SharefsError, UserError
 from sharefs.mount.ports import Base, Draft
 from sharefs.node.publication import _Ready, _Waiting
-from sharefs.records.entry import EntryType
-from sharefs.records.ids import ContentId
+from sharefs.records.entry import Entry, EntryType, decode_entry
+from sharefs.records.ids import ContentId, Coordinate
 from sharefs.records.shown import Shown
 from sharefs.store.contents import Adopted
 from tests.sim.agenda import Agenda
@@ -125,23 +125,32 @@ class Programs:
         node = device.node
         assert node is not None, "whoever acts is awake"
         base = None if row is None else node.desk.base(row)
+        act = Act(device.name) if row is None else _opening(device, row)
 
         def save() -> None:
             if device.node is node:
-                self._attempt(device, lambda: self._save(device, folder, name, row, base))
+                self._attempt(device, lambda: self._save(device, folder, name, row, base, act))
 
         seconds = self._chance.choice(EDIT_SECONDS)
         if seconds:
             self._agenda.later(seconds, save)
         else:
-            self._save(device, folder, name, row, base)
+            self._save(device, folder, name, row, base, act)
 
     def _save(
-        self, device: DataDevice, folder: int, name: str, row: Shown | None, base: Base | None
+        self,
+        device: DataDevice,
+        folder: int,
+        name: str,
+        row: Shown | None,
+        base: Base | None,
+        act: Act,
     ) -> None:
         self._contents += 1
         content = ContentId(blake3(self._contents.to_bytes(8)).digest())
-        act = Act(device.name) if row is None else _opening(device, row)
+        if row is not None and row.loser:
+            # It becomes an entry of its own, and is let go as it stands now.
+            act = _seeing(device, row, gives_up=row.content)
 
         def publish(node: DataNode) -> None:
             ino = node.desk.new_ino() if row is None else row.ino
@@ -222,15 +231,42 @@ def _ignored(shown: Shown | None) -> None:
 
 
 def _opening(device: DataDevice, row: Shown) -> Act:
-    """Whoever writes a file goes on from that version, be it a conflict's loser."""
-    return Act(device.name, frozenset({row.version}), frozenset({row.content} - {None}))  # type: ignore[arg-type]
+    """Whoever writes a file goes on from what it was when it was opened."""
+    return Act(device.name, frozenset(_behind(device, row)), frozenset({row.content} - {None}))  # type: ignore[arg-type]
 
 
 def _seeing(device: DataDevice, row: Shown, gives_up: ContentId | None = None) -> Act:
-    """Whoever acts on a row has seen the version behind it; a conflict's loser stands beside the
+    """Whoever acts on a row has seen the versions behind it; a conflict's loser stands beside the
     winner, and a folder is all the folders that are merged there."""
     shelf = device.disk.committed.shelf
     rows = [row, *shelf.merged_into(row.item)]
     winner = shelf.winner(row.item) if row.loser else None
-    saw = frozenset(r.version for r in (*rows, *([winner] if winner else [])))
-    return Act(device.name, saw, frozenset({gives_up} - {None}))  # type: ignore[arg-type]
+    saw = {at for each in (*rows, *([winner] if winner else [])) for at in _behind(device, each)}
+    return Act(device.name, frozenset(saw), frozenset({gives_up} - {None}))  # type: ignore[arg-type]
+
+
+def _behind(device: DataDevice, row: Shown) -> set[Coordinate]:
+    """The versions with the bytes that a row shows; a winner's row stands for those without
+    bytes, too."""
+    heads = [
+        (head, decode_entry(head.body)) for head in device.disk.committed.shelf.heads(row.item)
+    ]
+    shown = next((entry for head, entry in heads if head.coordinate == row.version), None)
+    return {
+        head.coordinate
+        for head, entry in heads
+        if shown is not None and (_same_bytes(entry, shown) or (not row.loser and _bare(entry)))
+    }
+
+
+def _same_bytes(one: Entry, other: Entry) -> bool:
+    return (one.type, one.deleted, one.content, one.target) == (
+        other.type,
+        other.deleted,
+        other.content,
+        other.target,
+    )
+
+
+def _bare(entry: Entry) -> bool:
+    return entry.deleted or entry.type is EntryType.FOLDER
