@@ -187,6 +187,20 @@ def test_an_edit_of_a_loser_that_is_let_go_meanwhile_is_kept(anna: Party, bob: P
     all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
 
 
+def test_an_edit_of_a_loser_that_is_kept_apart_meanwhile_replaces_nothing(
+    anna: Party, bob: Party
+) -> None:
+    loser = fall_out(anna, bob)
+    core = anna.node.core
+    handle = core.open(anna.there(loser).ino, os.O_RDWR)
+    core.write(handle, 0, b"edited ")
+    settle(anna, loser, "both")
+    core.release(handle)
+    until(lambda: len(anna.names()) == len(bob.names()) == 3)
+    for party in (anna, bob):
+        assert sorted(map(party.read, party.names())) == sorted([OTHER, MINE, b"edited "])
+
+
 def test_an_edit_of_a_loser_that_a_killed_node_had_not_shared_is_not_lost(
     anna: Party, bob: Party
 ) -> None:

@@ -115,9 +115,7 @@ class DataHistory:
         before = held_by(device)
         chance, faults = self._chance, self.faults
         others = [held_by(other) for other in self.devices if other is not device]
-        restored = chance.random() < faults.restore and (
-            faults.lost_in_pass or not any(other.has_unclaimed for other in others)
-        )
+        restored = chance.random() < faults.restore
         if restored:
             device.disk.restore(with_token=faults.clone)
             self.agenda.note(f"{device.name}'s disk is one of before")

@@ -3,9 +3,8 @@
 import random
 from dataclasses import dataclass, fields
 
-AUDITED = False
-"""Whether the audit of I8 is there to repair what pages, frontiers and contexts alone can not: a
-disk lost in the middle of a pass, two records at one coordinate, and what a liar withholds."""
+EQUIVOCATION = False
+"""Whether somebody signs two records for one coordinate: to be switched on with what finds it."""
 
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 
@@ -39,8 +38,6 @@ class Faults:
     """For each batch that writes: the node stops, and is started again."""
     restore: float = 0.0
     """That a device that crashed comes back with the database of an earlier time."""
-    lost_in_pass: bool = False
-    """Also while somebody is in the middle of a pass from that device."""
     clone: bool = False
     """The token beside the database goes back in time, too: a whole disk was restored."""
     # Clocks.
@@ -68,7 +65,7 @@ class Faults:
 PEACE = Faults()
 
 
-def draw_faults(chance: random.Random, audited: bool = AUDITED) -> Faults:
+def draw_faults(chance: random.Random) -> Faults:
     """Most histories have few kinds of faults, and some have all."""
     often = chance.choice((0.2, 0.5, 0.5, 0.9))
 
@@ -89,14 +86,13 @@ def draw_faults(chance: random.Random, audited: bool = AUDITED) -> Faults:
         disk_full=maybe(0.02, 0.1),
         io_error=maybe(0.01),
         restore=maybe(0.3, 0.6),
-        lost_in_pass=audited,
-        clone=audited and bool(maybe(1)),
+        clone=bool(maybe(1)) and EQUIVOCATION,
         skew_seconds=maybe(1.0, 3600.0, TEN_YEARS_SECONDS),
         clock_jump=maybe(0.05),
         liar=liar,
         forge=0.3 if liar else 0.0,
         replay=0.3 if liar else 0.0,
         oversize=0.1 if liar else 0.0,
-        withhold=0.3 if liar and audited else 0.0,
-        equivocate=0.2 if liar and audited else 0.0,
+        withhold=0.3 if liar else 0.0,
+        equivocate=0.2 if liar and EQUIVOCATION else 0.0,
     )

@@ -28,6 +28,7 @@ from sharefs.records.record import Record, decode_record, hash_record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import explained, translated
 from sharefs.store.ledger import SpaceRow
+from sharefs.store.sums import RUN_SEQUENCES, Author
 from tests.tree.memory_shelf import MemoryShelf
 
 SPACE_NUMBER = 1
@@ -243,11 +244,41 @@ class MemoryLedger:
         self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
     ) -> list[tuple[int, bytes]]:
         kept = self._store.tables.records
-        coordinates = [Coordinate(device, incarnation, s) for s in range(first, last + 1)]
-        return [(at.sequence, kept[at]) for at in coordinates if at in kept]
+        found = [at for at in kept if at[:2] == (device, incarnation)]
+        return [(at.sequence, kept[at]) for at in sorted(found) if first <= at.sequence <= last]
 
     def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
         return self._store.tables.sums
+
+    def runs(
+        self, number: int, author: Author, first: int, last: int
+    ) -> list[tuple[int, int, int]]:
+        found: dict[int, list[int]] = {}
+        for at, data in self._store.tables.records.items():
+            if at[:2] == author and first <= at.sequence <= last:
+                run = found.setdefault(at.sequence // RUN_SEQUENCES, [0, 0])
+                run[0] += 1
+                run[1] += int.from_bytes(hash_record(data))
+        return [
+            (run * RUN_SEQUENCES, count, value % FINGERPRINT_MODULUS)
+            for run, (count, value) in sorted(found.items())
+        ]
+
+    def extent(self, number: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
+        found = [
+            at.sequence
+            for at in self._store.tables.records
+            if at[:2] == author and first <= at.sequence <= last
+        ]
+        return (min(found), max(found)) if found else None
+
+    def commits_at(self, number: int, author: Author, sequence: int) -> list[bytes]:
+        return [
+            data
+            for _, commit, data in sorted(self._store.tables.commits.values())
+            if (commit.device, commit.incarnation) == author
+            and commit.first <= sequence <= commit.last
+        ]
 
     def head(self, number: int, coordinate: Coordinate) -> Record | None:
         data = self._store.tables.records.get(coordinate)

@@ -45,11 +45,6 @@ class Held:
     view: list[Shown]
     """All rows, less what is each device's own business: inode numbers, and what bytes are here."""
 
-    @property
-    def has_unclaimed(self) -> bool:
-        """Whether something is there that its frontier does not claim: half a pass."""
-        return any(at.sequence > self.frontier.get(at[:2], 0) for at in self.data)
-
     def covers(self, record: Record) -> bool:
         """Whether it is held, or something that dominates it."""
         heads = self.heads.get(record.item, ())

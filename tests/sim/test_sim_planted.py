@@ -12,7 +12,8 @@ from sharefs.records.entry import Entry
 from sharefs.records.ids import DeviceId, Frontier
 from sharefs.records.record import ContextEntry, Record
 from sharefs.sync import machine
-from sharefs.sync.machine import Apply, Effect, Send, Sync
+from sharefs.sync.effects import Apply, Effect, Send
+from sharefs.sync.machine import Sync
 from sharefs.tree import operations, tree
 from sharefs.wire.sync import Page, Push
 from tests.sim.data_history import DataHistory, quickly
