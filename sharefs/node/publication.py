@@ -253,7 +253,8 @@ class Publication:
             draft.name,
             _held(draft, adopted),
         )
-        replica.author([change], now_ms(), {base.item: draft.ino})
+        # The item is there, even if its writer had seen nothing of it.
+        replica.author([replace(change, derived=True)], now_ms(), {base.item: draft.ino})
         return replica.under_inode(base.item, draft.ino)
 
     def _write_apart(self, draft: Draft, adopted: Adopted, base: Base) -> _New | Shown:
@@ -261,7 +262,7 @@ class Publication:
         replica, place = self._folder(draft)
         loser = conflicts.loser_seen(replica, base.item, base.context)
         if loser is None:
-            return self._begin_new(draft, adopted)
+            return self._write_where_it_is(replica, draft, adopted)
 
         def make(item: ItemId) -> Change:
             held = _held(draft, adopted)
@@ -270,6 +271,16 @@ class Publication:
             )
 
         return replica.under_inode(conflicts.take_out(replica, loser, make), draft.ino)
+
+    def _write_where_it_is(self, replica: Replica, draft: Draft, adopted: Adopted) -> _New | Shown:
+        """Over a loser that is none any more. If it was made an entry of its own, that has its
+        inode, and this is the next version: by a writer that had not seen what may have been
+        written there since, so that it is kept as well."""
+        row = replica.shelf.row(draft.ino)
+        if row is None or row.type is not EntryType.FILE:
+            return self._begin_new(draft, adopted)
+        base = Base(row.item, (), -1, row.created)
+        return self._write(replace(draft, base=base), adopted)
 
     def _already_published(
         self, replica: Replica, place: Shown, draft: Draft, adopted: Adopted
