@@ -159,6 +159,10 @@ class Overlay:
         """The draft that holds the newest bytes of an inode."""
         return self._drafts.get(ino)
 
+    def shows(self, draft: DraftFile) -> bool:
+        """Whether it is still the newest of its inode, and not in the view yet."""
+        return self._drafts.get(draft.ino) is draft
+
     def placed(self, folder: int, name: str) -> Local | None:
         """What this overlay lists under a name."""
         names = self._folders.get(folder)
@@ -207,7 +211,7 @@ class Overlay:
 
     def drop(self, draft: DraftFile) -> None:
         """Take a draft out: the view has its bytes, or nobody wants them."""
-        if self._drafts.get(draft.ino) is draft:
+        if self.shows(draft):
             del self._drafts[draft.ino]
         self._unlist(draft)
         self._unhide(draft)
@@ -243,13 +247,16 @@ class Overlay:
         if not parked.taken:
             self._hidden[parked.ino] = parked
 
-    def unpark(self, parked: Parked) -> None:
-        """Forget a parked file."""
+    def unpark(self, parked: Parked) -> bool:
+        """Forget a parked file; False, and nothing done, if it was not parked any more."""
+        if self._parked.get(parked.ino) is not parked:
+            return False
         self._unlist(parked)
-        self._parked.pop(parked.ino, None)
+        del self._parked[parked.ino]
         if self._hidden.get(parked.ino) is parked:
             del self._hidden[parked.ino]
         self._settled.notify_all()
+        return True
 
     def take(self, parked: Parked) -> bool:
         """Whether a new file may take over the item: only one does, and none that is renamed now.

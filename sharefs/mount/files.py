@@ -329,9 +329,12 @@ class Files:
         self._overlay.replace(draft, before.replaces)
 
     def copy_out(self, parked: Parked) -> None:
-        """Make a draft of a parked file that lost its item, under its present name."""
-        entry = parked.entry
-        descriptor, path = self._contents.new_draft(parked.folder, parked.name, None)
+        """Make a draft of a parked file that lost its item, under its present name.
+
+        Nothing, if it was removed meanwhile, or if somebody else made that draft.
+        """
+        entry, folder, name = parked.entry, parked.folder, parked.name
+        descriptor, path = self._contents.new_draft(folder, name, None)
         with discarded_on_error(descriptor, path):
             if entry.content is not None:
                 self._contents.copy(entry, descriptor)
@@ -339,8 +342,8 @@ class Files:
         draft = DraftFile(
             ino,
             entry.space,
-            parked.folder,
-            parked.name,
+            folder,
+            name,
             True,
             path,
             descriptor,
@@ -349,9 +352,16 @@ class Files:
             entry.executable,
         )
         with self._overlay.lock:
-            self._overlay.unpark(parked)
-            self._overlay.add(draft)
+            moved = (folder, name) != (parked.folder, parked.name)
+            wanted = self._overlay.unpark(parked)
+            if wanted:
+                draft.folder, draft.name = parked.folder, parked.name
+                self._overlay.add(draft)
             draft.rest()
+        if not wanted:
+            discard(path)
+        elif moved:
+            self.publishing.note(draft)
 
     # --- what happens to names ----------------------------------------------------------------
 

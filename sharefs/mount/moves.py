@@ -136,14 +136,15 @@ class Moves:
     # --- moving a draft ---------------------------------------------------------------------------
 
     def _move_draft(self, draft: DraftFile, target: Found | None, to: int, to_name: str) -> bool:
-        # Nobody may publish, or touch, what is replaced from here on.
-        with self._files.publishing.editing(*_inos(target)):
+        # Nobody may publish it, nor publish or touch what it replaces, from here on.
+        with self._files.publishing.editing(*_inos(draft, target)):
+            if not self._overlay.shows(draft):
+                # It was published since its name was looked up.
+                return False
             left, taken = draft.replaces, self._take_over(target, to, to_name)
             if target is not None:
                 self._files.orphan(target.ino)
             with self._overlay.lock:
-                if draft.busy or draft.orphaned:
-                    return False
                 if taken is not None and taken.parked is not None:
                     if not self._overlay.can_take(taken.parked):
                         return False
@@ -158,8 +159,7 @@ class Moves:
                     self._overlay.replace(draft, None)
             if left is not None and taken is not None:
                 self._changes.remove(left.ino)
-        self._files.publishing.note(draft)
-        self._files.publishing.publish_if_ready(draft)
+            self._files.publishing.note(draft)
         return True
 
     def _take_over(self, target: Found | None, to: int, to_name: str) -> "_Taken | None":
@@ -232,23 +232,25 @@ class Moves:
             self.settle(parked)
             return False
         with self._overlay.lock:
-            self._overlay.unpark(parked)
-        return True
+            return self._overlay.unpark(parked)
 
     def _move_parked(self, parked: Parked, target: Found | None, to: int, to_name: str) -> bool:
         if not parked.taken:
             return self._move_back(parked, target, to, to_name)
         if is_temporary(to_name):
-            if isinstance(target, Shown | DraftFile):
-                self._remove(target)
+            if isinstance(target, Shown | DraftFile) and not self._remove(target):
+                return False
             with self._overlay.lock:
+                if self._overlay.parked(parked.ino) is not parked:
+                    # It was made a draft since its name was looked up.
+                    return False
                 self._overlay.move(parked, to, to_name)
             return True
         if parked.entry.type is not EntryType.SYMLINK:
             self._files.copy_out(parked)
             return False
-        if isinstance(target, Shown | DraftFile):
-            self._remove(target)
+        if isinstance(target, Shown | DraftFile) and not self._remove(target):
+            return False
         self._changes.make_symlink(to, to_name, parked.entry.target)
         return self._clear(parked)
 
@@ -259,8 +261,7 @@ class Moves:
         with self._overlay.lock:
             if parked.settling or parked.taken:
                 return False
-            self._overlay.unpark(parked)
-        return True
+            return self._overlay.unpark(parked)
 
     # --- moving what is published -------------------------------------------------------------
 
@@ -270,9 +271,14 @@ class Moves:
         if entry.type is EntryType.FILE and set_aside and untouched and target is None:
             return self._park(entry, to, to_name)
         parked = self._overlay.parked_from(to, to_name)
-        if parked is not None and entry.type is not EntryType.FILE:
+        if parked is not None and (entry.type is not EntryType.FILE or not untouched):
             self.settle(parked)
             return False
+        if isinstance(target, Shown | DraftFile | Parked) and not untouched:
+            # Its writers go on to write this item: it can not give its bytes to another.
+            if not self._remove(target):
+                return False
+            target = None
         with self._files.publishing.editing(*_inos(entry, target)):
             present = self._view.entry(entry.ino)
             if present is None:
@@ -289,10 +295,10 @@ class Moves:
         """Its item, and its inode, went to the file that was moved to its old name."""
         ino = self._changes.new_ino()
         with self._overlay.lock:
-            self._overlay.unpark(parked)
-            parked.taken = True
-            parked.entry = replace(parked.entry, ino=ino)
-            self._overlay.park(parked)
+            if self._overlay.unpark(parked):
+                parked.taken = True
+                parked.entry = replace(parked.entry, ino=ino)
+                self._overlay.park(parked)
 
     # --- removing -----------------------------------------------------------------------------
 
@@ -318,21 +324,41 @@ class Moves:
         """False if something came in between."""
         match found:
             case DraftFile():
-                replaced = found.replaces
-                if not self._files.orphan(found.ino):
-                    return False
-                if replaced is not None:
-                    self._changes.remove(replaced.ino)
+                return self._remove_draft(found)
             case Parked():
-                if not found.taken:
-                    self._changes.remove(found.ino)
-                with self._overlay.lock:
-                    self._overlay.unpark(found)
-                self._files.orphan(found.ino)
+                return self._remove_parked(found)
             case Shown():
                 with self._files.publishing.editing(found.ino):
                     self._files.orphan(found.ino)
                     self._changes.remove(found.ino)
+                return True
+
+    def _remove_draft(self, draft: DraftFile) -> bool:
+        with self._files.publishing.editing(draft.ino):
+            if not self._overlay.shows(draft):
+                # It was published since its name was looked up.
+                return False
+            replaced = draft.replaces
+            self._files.orphan(draft.ino)
+            if replaced is not None:
+                self._changes.remove(replaced.ino)
+        return True
+
+    def _remove_parked(self, parked: Parked) -> bool:
+        if self._overlay.take(parked):
+            try:
+                self._changes.remove(parked.ino)
+            except BaseException:
+                self._overlay.give_back(parked)
+                raise
+        elif parked.settling:
+            self._overlay.await_unparked(parked)
+            return False
+        with self._overlay.lock:
+            if not self._overlay.unpark(parked):
+                # It was made a draft since its name was looked up.
+                return False
+        self._files.orphan(parked.ino)
         return True
 
 

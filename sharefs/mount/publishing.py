@@ -63,12 +63,15 @@ class Publishing:
     @contextmanager
     def editing(self, *inos: int) -> Iterator[None]:
         """Make another edit of these entries, whose drafts wait meanwhile."""
-        with self._overlay.editing(*inos):
-            yield
-        for ino in inos:
-            draft = self._overlay.draft(ino)
-            if draft is not None:
-                self.publish_if_ready(draft)
+        try:
+            with self._overlay.editing(*inos):
+                yield
+        finally:
+            # Also if the edit failed: their writers may have closed them meanwhile.
+            for ino in inos:
+                draft = self._overlay.draft(ino)
+                if draft is not None:
+                    self.publish_if_ready(draft)
 
     def send(self, draft: DraftFile) -> None:
         """Publish a PUBLISHING draft; without any lock."""

@@ -344,6 +344,8 @@ class FakeHouse:
 
     def set_attributes(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         with self._lock:
+            if ino not in self.rows:
+                raise errors.NoSuchEntry(str(ino))
             row = self.rows[ino]
             self.rows[ino] = self._versioned(
                 row,
