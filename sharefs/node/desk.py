@@ -209,6 +209,7 @@ class Desk:
             raise NotAllowed("A space's own folder keeps its name and place.")
         if to is not replica:
             raise CrossSpaceMove("From one space to another, an entry is copied and deleted.")
+        self._check_outside(replica, row, place)
         existing = self._named(replica, place.item, name)
         if existing is not None and existing.ino == row.ino:
             return
@@ -229,6 +230,14 @@ class Desk:
                 for member in self._members(replica, row)
             ),
         )
+
+    def _check_outside(self, replica: Replica, row: Shown, place: Shown) -> None:
+        """The kernel does so, too, but others may have moved either since it looked."""
+        at: Shown | None = place if row.type is EntryType.FOLDER else None
+        while at is not None and at.item != ROOT:
+            if row.item in (at.item, at.merged):
+                raise NotAllowed(f"{row.shown} can not be moved into itself.")
+            at = replica.shelf.winner(at.place)
 
     def _replace(self, replica: Replica, row: Shown, existing: Shown) -> bool:
         """Make room at a name that is taken. True if the rename is done with that."""
