@@ -39,10 +39,11 @@ from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event
 from sharefs.transfer.line import Line
 from sharefs.transfer.offers import manifest_in, verify_whole
-from sharefs.transfer.peers import Distrust, Peer
+from sharefs.transfer.peers import Distrust, Peer, short_name
 from sharefs.transfer.schedule import STORING_BYTES_MAX, Schedule
 from sharefs.transfer.snapshot import Progress, progress_of
 from sharefs.transfer.timers import Timers
+from sharefs.transfer.vain import InVain
 from sharefs.wire.transfer import Ask, Lack, Offer
 
 IDLE_CONTENTS_MAX = 64
@@ -51,14 +52,10 @@ LOSSES_MAX = 2
 _MISFIT = "The list of the content's chunks does not add up to its size: it can not be fetched."
 
 
-def _short_name(device: DeviceId) -> str:
-    return f"device {device.hex()[:8]}"
-
-
 class Transfer:
     """The one machine of a node. `name_of` says how to name a device in a sentence."""
 
-    def __init__(self, me: DeviceId, name_of: Callable[[DeviceId], str] = _short_name) -> None:
+    def __init__(self, me: DeviceId, name_of: Callable[[DeviceId], str] = short_name) -> None:
         self._me = me
         self._name_of = name_of
         self._peers: dict[DeviceId, Peer] = {}
@@ -66,6 +63,7 @@ class Transfer:
         self._content_of: dict[int, ContentId] = {}
         """For each waiter."""
         self._distrust = Distrust()
+        self._in_vain = InVain()
         self._line = Line()
         self._active = 0
         self._idle: dict[ContentId, None] = {}
@@ -83,7 +81,7 @@ class Transfer:
         """What is to be done, in this order."""
         match event:
             case events.Wanted() | events.Unwanted():
-                self._want(event)
+                self._want(event, now)
             case events.PeerUp() | events.PeerDown() | events.Received():
                 self._hear(event, now)
             case events.ChunkArrived() | events.ChunkStored() | events.ChunkBad():
@@ -113,17 +111,17 @@ class Transfer:
 
     # --- wants ----------------------------------------------------------------------------------
 
-    def _want(self, event: events.WantEvent) -> None:
+    def _want(self, event: events.WantEvent, now: float) -> None:
         match event:
             case events.Wanted():
-                self._wanted(event)
+                self._wanted(event, now)
             case events.Unwanted(waiter):
                 content_id = self._content_of.pop(waiter, None)
                 if content_id is not None:
                     self._contents[content_id].drop_waiter(waiter)
                     self._touched[content_id] = None
 
-    def _wanted(self, event: events.Wanted) -> None:
+    def _wanted(self, event: events.Wanted, now: float) -> None:
         if max(event.start, 0) >= min(event.end, event.size):
             self._effects.append(effects.Satisfied(event.waiter))
             return
@@ -139,6 +137,8 @@ class Transfer:
         self._content_of[event.waiter] = event.content
         if event.size != content.size or not content.fits:
             self._fail(content, [event.waiter], NoHolderOnline(_MISFIT))
+        elif error := self._in_vain.error(content, event.waiter, now):
+            self._fail(content, [event.waiter], error)
         self._touched[event.content] = None
 
     def _satisfy(self, content: Content, waiters: list[int]) -> None:
@@ -183,6 +183,7 @@ class Transfer:
         peer = self._peers.get(event.device)
         if peer is None:
             peer = self._peers[event.device] = Peer(event.device, now)
+            self._in_vain.clear()
         peer.spaces = frozenset(event.spaces)
         for content in self._contents.values():
             if not content.space_for(peer):
@@ -309,10 +310,7 @@ class Transfer:
 
     def _stored_bytes(self, size_bytes: int) -> None:
         """What waited to be stored waits no more."""
-        self._schedule.storing_bytes -= size_bytes
-        assert self._schedule.storing_bytes >= 0, "what is being stored is the sum of its chunks"
-        if self._schedule.held_back and self._schedule.storing_bytes <= STORING_BYTES_MAX // 2:
-            self._schedule.held_back = False
+        if self._schedule.stored(size_bytes):
             self._hungry.update(dict.fromkeys(self._peers))
 
     def _stored(self, event: events.StoreEvent) -> None:
@@ -425,7 +423,7 @@ class Transfer:
             self._move(content, Stage.ACTIVE)
         elif now >= patience_ends(content, self._peers):
             self._content_timers.set(content.id, None)
-            self._give_up(content)
+            self._give_up(content, now)
         else:
             self._content_timers.set(content.id, next_look(content, self._peers, now))
             coming = content.requested or content.storing or hopeful(content, self._peers, now)
@@ -445,11 +443,11 @@ class Transfer:
         ask = Ask(space, content.id, question.with_manifest, question.with_data)
         self._effects.append(effects.Send(peer.device, ask))
 
-    def _give_up(self, content: Content) -> None:
+    def _give_up(self, content: Content, now: float) -> None:
         """Fail those who wait only for what nobody online has."""
-        doomed = content.doomed()
         error = no_holder(content, self._distrust.of(content.id), self._name_of)
-        self._fail(content, doomed, error)
+        self._in_vain.add(content, error, now)
+        self._fail(content, content.doomed(), error)
         if not content.waiters:
             self._forget(content)
 

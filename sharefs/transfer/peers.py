@@ -30,6 +30,11 @@ class Peer:
         return (0.0 if likely else self.misses) + self.questions / _QUESTIONS_LIKE_A_MISS
 
 
+def short_name(device: DeviceId) -> str:
+    """How to name a device that nothing else is known of."""
+    return f"device {device.hex()[:8]}"
+
+
 class Distrust:
     """Which devices sent something else than a content's bytes: the latest such contents."""
 

@@ -55,6 +55,14 @@ class Schedule:
             send for content, indexes in batches.values() for send in _sends(peer, content, indexes)
         ]
 
+    def stored(self, size_bytes: int) -> bool:
+        """Bytes that came wait no more. Whether devices may be asked again that could not be."""
+        self.storing_bytes -= size_bytes
+        assert self.storing_bytes >= 0, "what is being stored is the sum of its chunks"
+        go_on = self.held_back and self.storing_bytes <= STORING_BYTES_MAX // 2
+        self.held_back = self.held_back and not go_on
+        return go_on
+
     def _is_held_back(self) -> bool:
         if self.storing_bytes > STORING_BYTES_MAX:
             self.held_back = True

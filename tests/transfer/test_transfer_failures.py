@@ -9,6 +9,7 @@ from sharefs.records.content import MIB
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.schedule import STORING_BYTES_MAX
+from sharefs.transfer.vain import IN_VAIN_S
 from sharefs.wire.transfer import Ask, Lack, Offer, WantChunks
 from tests.transfer.transfer_network import (
     ANNA,
@@ -135,6 +136,48 @@ def test_nobody_online_fails_in_three_seconds() -> None:
         assert isinstance(error, NoHolderOnline)
         assert 2.9 <= at - start <= 3.1
     assert "Anna may have them" in str(network.failed[waiters[-1]][1])
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_what_was_waited_for_in_vain_fails_at_once_for_some_seconds(known: bool) -> None:
+    network, file = Network(), large_file(1, 10)
+    network.up(Holder(ANNA))
+    network.want(file, 0, MIB, Priority.READ, known=known)
+    network.run(3.5)
+    again = network.now
+    page = network.want(file, 0, 4096, Priority.READ, known=known)
+    following = network.want(file, MIB, 2 * MIB, Priority.READ, known=known)
+    other = network.want(small_file(2), priority=Priority.READ)
+    network.run(IN_VAIN_S)
+    assert [network.failed[waiter][0] - again for waiter in (page, following)] == [0, 0]
+    assert network.failed[other][0] - again >= 2.9
+    late = network.want(file, 0, 4096, Priority.READ, known=known)
+    began = network.now
+    network.run()
+    assert network.failed[late][0] - began >= 2.9
+
+
+def test_who_comes_up_is_asked_for_what_was_waited_for_in_vain() -> None:
+    network, file = Network(), large_file(1, 10)
+    network.want(file, 0, MIB, Priority.READ)
+    network.run(3.5)
+    network.up(Holder(ANNA).hold(file))
+    waiter = network.want(file, 0, MIB, Priority.READ)
+    network.run()
+    assert waiter in network.satisfied
+
+
+def test_what_a_holder_has_is_fetched_though_the_rest_was_waited_for_in_vain() -> None:
+    network, file = Network(), large_file(1, 10)
+    network.up(Holder(ANNA).hold(file, chunks=bitmap.span(0, 5)))
+    network.want(file, 4 * MIB, 6 * MIB, Priority.READ)
+    network.run(4.0)
+    had = network.want(file, 3 * MIB, 4 * MIB, Priority.READ, known=True)
+    lacking = network.want(file, 5 * MIB, 6 * MIB, Priority.READ, known=True)
+    began = network.now
+    network.run()
+    assert had in network.satisfied
+    assert network.failed[lacking][0] == began
 
 
 def test_ten_thousand_contents_that_nobody_has_fail_in_seconds_too() -> None:

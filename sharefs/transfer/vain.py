@@ -1,0 +1,51 @@
+"""Which bytes did nobody have, a moment ago?
+
+The kernel asks again, page by page, for what a program's read did not get, and a program asks for
+what comes next: each would wait for a holder to appear as long as the first read did. Remembered
+for a few seconds only, and until any device comes up, since a holder of something else may have
+fetched these bytes meanwhile.
+"""
+
+from dataclasses import dataclass
+
+from sharefs.errors import NoHolderOnline
+from sharefs.records.ids import ContentId
+from sharefs.transfer import bitmap
+from sharefs.transfer.content import Content
+
+IN_VAIN_S = 5.0
+IN_VAIN_CONTENTS_MAX = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    chunks: int
+    until: float
+    error: NoHolderOnline
+
+
+class InVain:
+    """The latest contents that were waited for in vain."""
+
+    def __init__(self) -> None:
+        self._latest: dict[ContentId, _Vain] = {}
+
+    def add(self, content: Content, error: NoHolderOnline, now: float) -> None:
+        """Those who wait for what of this content can not be had are being told."""
+        chunks = content.unreachable() if content.holders and content.layout else bitmap.ALL
+        self._latest.pop(content.id, None)
+        self._latest[content.id] = _Vain(chunks, now + IN_VAIN_S, error)
+        if len(self._latest) > IN_VAIN_CONTENTS_MAX:
+            del self._latest[next(iter(self._latest))]
+
+    def clear(self) -> None:
+        """Somebody came up, who may have any of it."""
+        self._latest.clear()
+
+    def error(self, content: Content, waiter: int, now: float) -> NoHolderOnline | None:
+        """Why it is no use that a waiter waits, if all that it misses was waited for just now."""
+        vain = self._latest.get(content.id)
+        if vain is None or now >= vain.until:
+            return None
+        missing = bitmap.ALL if content.layout is None else content.waiters[waiter].missing
+        return vain.error if missing and not missing & ~vain.chunks else None
