@@ -24,6 +24,7 @@ from sharefs.errors import (
     SharefsError,
     UserError,
 )
+from sharefs.node.absences import Absences
 from sharefs.node.peers import Peers
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
@@ -69,6 +70,7 @@ class Carriage:
         self._unsynced = 0
         self._sync_running = False
         self._freeing: dict[ContentId, _Freeing] = {}
+        self._absences = Absences()
         self._saves = itertools.count()
         self._not_durable: dict[ContentId, int] = {}
         """Contents whose bits were saved, but maybe not for a power cut; by which save."""
@@ -131,12 +133,17 @@ class Carriage:
         return list(self._machine.snapshot(time.monotonic()))
 
     def holders_online(self, entry: Shown) -> int:
-        """How many devices of the space are online, any of which may hold it. From any thread."""
+        """How many devices of the space are online, and may hold it. From any thread."""
+        content = entry.content
+        assert content is not None, "only a content has holders"
+        members = {
+            device
+            for replica in list(self._state.replicas.values())
+            if replica.number == entry.space
+            for device in replica.roster.devices
+        }
         return sum(
-            any(
-                r.number == entry.space and device in r.roster.devices
-                for r in list(self._state.replicas.values())
-            )
+            device in members and self._absences.may_hold(device, content)
             for device in self._peers.online()
         )
 
@@ -149,6 +156,7 @@ class Carriage:
     def peer_down(self, device: DeviceId) -> None:
         """It can not."""
         self.serving.gone(device)
+        self._absences.forget(device)
         self._run(events.PeerDown(device))
 
     def received(
@@ -163,6 +171,7 @@ class Carriage:
             case Chunk():
                 self._chunk_arrived(device, message, payload)
             case Offer():
+                self._absences.said(device, message.content, holds=message.holds)
                 self._free_answered(device, message)
                 self._run(events.Received(device, message))
             case Lack():
