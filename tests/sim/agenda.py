@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from heapq import heappop, heappush
+from math import inf
 
 SIMULATED_EVENTS_MAX = 200_000
 """In one history: more is a history that goes round in circles."""
@@ -28,13 +29,21 @@ class Agenda:
         """Have it called after so long."""
         self.at(self.now + seconds, call)
 
+    def next_at(self) -> float:
+        """When the next thing happens."""
+        return self._due[0][0] if self._due else inf
+
+    def run_next(self) -> None:
+        """Have it happen."""
+        assert self._count < SIMULATED_EVENTS_MAX, "a history without end"
+        when, _, call = heappop(self._due)
+        self.now = max(self.now, when)
+        call()
+
     def run_until(self, end: float) -> None:
         """Let time pass."""
-        while self._due and self._due[0][0] <= end:
-            assert self._count < SIMULATED_EVENTS_MAX, "a history without end"
-            when, _, call = heappop(self._due)
-            self.now = max(self.now, when)
-            call()
+        while self.next_at() <= end:
+            self.run_next()
         self.now = max(self.now, end)
 
     def note(self, sentence: str) -> None:

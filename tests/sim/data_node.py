@@ -32,8 +32,8 @@ from tests.sim.agenda import Agenda
 from tests.sim.cast import Cast
 from tests.sim.memory_store import Disk, MemoryLedger, MemoryStore, MemoryView, OpenShelf
 from tests.sim.network import Frames, Network
-from tests.sim.stand_ins import Killed, Process, SimulatedMesh, TurnedLoop, TurnedPool, event_of
-from tests.sim.surroundings import TIME
+from tests.sim.stand_ins import Process, SimulatedMesh, TurnedLoop, TurnedPool, event_of
+from tests.sim.surroundings import TIME, Killed
 
 TOP_INO = 1
 PEER_COMES_BACK_SECONDS = 2.0
@@ -274,6 +274,9 @@ class DataDevice:
             raise OSError(errno.ENOSPC, "the simulated disk is full")
 
     # --- the network ----------------------------------------------------------------------------
+
+    def admits(self, peer: PublicKey) -> bool:
+        return self.awake
 
     def linked(self, peer: PublicKey) -> None:
         self._tell(LinkUp(peer))

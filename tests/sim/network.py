@@ -21,6 +21,10 @@ class Port(Protocol):
         """Whether a process is there to be told."""
         ...
 
+    def admits(self, peer: PublicKey) -> bool:
+        """Whether it is awake, and takes a link."""
+        ...
+
     def linked(self, peer: PublicKey) -> None: ...
 
     def unlinked(self, peer: PublicKey) -> None: ...
@@ -56,7 +60,9 @@ class Network:
 
     def link(self, one: PublicKey, other: PublicKey) -> None:
         """Both notice at once; and that a link before this one is gone, if they had not yet."""
-        if self.is_up(one, other) or not (self.ports[one].awake and self.ports[other].awake):
+        if self.is_up(one, other):
+            return
+        if not (self.ports[one].admits(other) and self.ports[other].admits(one)):
             return
         self._notice(one, other)
         self._notice(other, one)

@@ -20,8 +20,11 @@ from blake3 import blake3
 from tests.sim.agenda import Agenda
 from tests.sim.data_history import DataHistory, quickly
 from tests.sim.surroundings import simulated
+from tests.sim.whole_history import WholeHistory
+from tests.sim.whole_node import whole
 
-SHARE_SEEDS = 50
+PARTS = {"data": quickly, "node": whole}
+SHARE_SEEDS = {"data": 50, "node": 5}
 """How many histories a worker takes at a time."""
 FAILURES_MAX = 10
 RANDOM_SEED_BITS = 40
@@ -51,13 +54,14 @@ class History(Protocol):
 
 KINDS: dict[str, Callable[[int, bool], History]] = {
     "data": lambda seed, listened: DataHistory(seed, listened=listened),
+    "node": lambda seed, listened: WholeHistory(seed, listened=listened),
 }
 
 
 def run_share(kind: str, seeds: range) -> list[Failure]:
     """In a worker: those of the histories that fail."""
     failures = []
-    with simulated(), quickly():
+    with simulated(), PARTS[kind]():
         for seed in seeds:
             try:
                 KINDS[kind](seed, False).run()
@@ -69,9 +73,10 @@ def run_share(kind: str, seeds: range) -> list[Failure]:
 
 def run_many(kind: str, first: int, count: int) -> Iterator[Failure]:
     """Those that fail, as they are found."""
+    share = SHARE_SEEDS[kind]
     shares = [
-        range(start, min(start + SHARE_SEEDS, first + count))
-        for start in range(first, first + count, SHARE_SEEDS)
+        range(start, min(start + share, first + count))
+        for start in range(first, first + count, share)
     ]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         yield from chain.from_iterable(pool.map(run_share, [kind] * len(shares), shares))
@@ -90,7 +95,7 @@ def _tell_many(kind: str, first: int, count: int) -> bool:
 
 
 def _tell_one(kind: str, seed: int) -> bool:
-    with simulated(), quickly():
+    with simulated(), PARTS[kind]():
         history = KINDS[kind](seed, True)
         try:
             history.run()
@@ -107,7 +112,7 @@ def _tell_one(kind: str, seed: int) -> bool:
 def _digest(kind: str, first: int, count: int) -> str:
     """One name for all that happens in these histories."""
     digest = blake3()
-    with simulated(), quickly():
+    with simulated(), PARTS[kind]():
         for seed in range(first, first + count):
             history = KINDS[kind](seed, True)
             history.run()

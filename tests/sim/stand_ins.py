@@ -15,14 +15,11 @@ from sharefs.records.ids import PublicKey
 from sharefs.spaces.ticket import Address
 from tests.sim.agenda import Agenda
 from tests.sim.network import Network
+from tests.sim.surroundings import Killed
 
 POOL_SECONDS_MAX = 0.05
 
 Result = TypeVar("Result")
-
-
-class Killed(BaseException):
-    """The process ends here, in the middle of whatever it does."""
 
 
 class Process:

@@ -1,18 +1,21 @@
-"""What do the shipped modules see instead of the machine's clock and its randomness?
+"""What do the shipped modules see instead of the machine's clock, its randomness and its threads?
 
-`time` and `secrets`, as they are imported by the modules of sharefs, are replaced by the two
-objects here for as long as a simulation runs. There is one of each, as a simulation has one thread:
-before a device has its turn, it says whose wall clock is to be read.
+`time`, `secrets` and `threading`, as they are imported by the modules of sharefs, are replaced by
+the objects here for as long as a simulation runs. There is one of each, as a simulation has one
+thread: before a device has its turn, it says whose wall clock is to be read. Who waits lets the
+rest of the simulation go on meanwhile.
 """
 
 import logging
 import random
 import secrets
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 from tests.sim.agenda import Agenda
 
@@ -57,6 +60,91 @@ class SimulatedSecrets:
         return self.chance.getrandbits(bits)
 
 
+class Killed(BaseException):
+    """The process ends here, in the middle of whatever it does."""
+
+
+class SimulatedThreading:
+    """Stands in for the module `threading`. Locks are real ones, and always free."""
+
+    def __init__(self) -> None:
+        self.is_alive: Callable[[], bool] = lambda: True
+        """Whether the process that has its turn still runs."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(threading, name)
+
+    def Condition(self, lock: Any = None) -> "SimulatedCondition":
+        return SimulatedCondition(lock or threading.Lock())
+
+    def Event(self) -> "SimulatedEvent":
+        return SimulatedEvent()
+
+    def Timer(self, seconds: float, call: Callable[[], None]) -> "SimulatedTimer":
+        return SimulatedTimer(seconds, call, self.is_alive)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float | None) -> bool:
+    """Let the rest of the simulation go on until the condition holds, or so long."""
+    agenda, skew, is_alive = TIME.agenda, TIME.skew_seconds, THREADING.is_alive
+    end = agenda.now + (3600.0 if seconds is None else seconds)
+    while not condition() and agenda.next_at() <= end:
+        agenda.run_next()
+        if not is_alive():
+            raise Killed
+    TIME.skew_seconds, THREADING.is_alive = skew, is_alive
+    return condition()
+
+
+class SimulatedCondition:
+    """Whoever waits lets others have the lock."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def notify_all(self) -> None:
+        """Who waits looks again after every event."""
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float | None = None) -> bool:
+        self._lock.release()
+        try:
+            return wait_for(condition, seconds)
+        finally:
+            self._lock.acquire()
+
+
+class SimulatedEvent:
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float | None = None) -> bool:
+        return wait_for(self.is_set, seconds)
+
+
+class SimulatedTimer:
+    daemon = True
+
+    def __init__(
+        self, seconds: float, call: Callable[[], None], is_alive: Callable[[], bool]
+    ) -> None:
+        self._seconds, self._call, self._is_alive = seconds, call, is_alive
+
+    def start(self) -> None:
+        TIME.agenda.later(self._seconds, lambda: self._call() if self._is_alive() else None)
+
+
 class _Heard(logging.Handler):
     """What is logged goes to the trace."""
 
@@ -67,6 +155,8 @@ class _Heard(logging.Handler):
 
 TIME = SimulatedTime()
 SECRETS = SimulatedSecrets()
+THREADING = SimulatedThreading()
+_STAND_INS = ((time, TIME), (secrets, SECRETS), (threading, THREADING))
 
 
 def begin(agenda: Agenda, chance: random.Random) -> None:
@@ -79,14 +169,15 @@ def begin(agenda: Agenda, chance: random.Random) -> None:
 def simulated() -> Iterator[None]:
     """Within, all modules of sharefs that are imported see simulated time and chance."""
     found = [
-        (module, name, value)
+        (module, name, real, stand_in)
         for module in list(sys.modules.values())
         if isinstance(module, ModuleType) and module.__name__.startswith("sharefs.")
         for name, value in list(vars(module).items())
-        if value is time or value is secrets
+        for real, stand_in in _STAND_INS
+        if value is real
     ]
-    for module, name, value in found:
-        setattr(module, name, TIME if value is time else SECRETS)
+    for module, name, _, stand_in in found:
+        setattr(module, name, stand_in)
     log, heard = logging.getLogger("sharefs"), _Heard()
     log.addHandler(heard)
     kept, log.propagate = log.propagate, False
@@ -95,5 +186,5 @@ def simulated() -> Iterator[None]:
     finally:
         log.removeHandler(heard)
         log.propagate = kept
-        for module, name, value in found:
-            setattr(module, name, value)
+        for module, name, real, _ in found:
+            setattr(module, name, real)

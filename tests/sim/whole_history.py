@@ -1,0 +1,231 @@
+"""What happens in a history of whole nodes, from its seed?
+
+As in a history of the data model, less the liar, and with the bytes of files. Everything is on a
+disk in memory, in a folder that goes with the history.
+"""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from sharefs.records.ids import ROOT, Frontier, ItemId
+from sharefs.records.record import Record, decode_record
+from sharefs.store.connection import connect_reader
+from sharefs.store.rows import SELECT_ROWS, shown_of
+from tests.sim import surroundings
+from tests.sim.agenda import Agenda
+from tests.sim.data_history import CALM_SECONDS_MAX, CALM_STEP_SECONDS, DOWN_SECONDS_MAX
+from tests.sim.faults import PEACE, Faults, draw_faults
+from tests.sim.model import Held
+from tests.sim.network import Network
+from tests.sim.whole_node import NAMES, SPACE_NAME, WholeDevice, let_in
+from tests.sim.whole_work import WholePrograms
+
+MEMORY_DISK = Path("/dev/shm")
+GAPS_SECONDS = (0.0, 0.0, 0.05, 0.5, 3.0)
+SETTLE_SECONDS = 3.0
+STEPS = (6, 10, 10, 16)
+
+
+class WholeHistory:
+    """One history. `run` raises AssertionError where something is not as it has to be."""
+
+    def __init__(self, seed: int, faults: Faults | None = None, listened: bool = False) -> None:
+        chance = self._chance = random.Random(seed)
+        drawn = draw_faults(chance)
+        self.faults = replace(drawn, liar=False, clone=False) if faults is None else faults
+        self.agenda = Agenda(chance)
+        if listened:
+            self.agenda.trace = [f"SEED={seed}: {self.faults}"]
+        surroundings.begin(self.agenda, chance)
+        self.network = Network(self.agenda, PEACE)
+        self.devices: list[WholeDevice] = []
+        self.programs = WholePrograms(self.agenda, chance)
+        self._restored: set[str] = set()
+        self._steps = chance.choice(STEPS)
+        self._count = chance.choice((2, 2, 3))
+
+    def run(self) -> None:
+        """All of it."""
+        memory = MEMORY_DISK if MEMORY_DISK.is_dir() else None
+        folder = Path(tempfile.mkdtemp(prefix="sharefs-sim-", dir=memory))
+        try:
+            self._run(folder)
+        finally:
+            self._end()
+            shutil.rmtree(folder)
+
+    def _run(self, folder: Path) -> None:
+        for name in NAMES[: self._count]:
+            self._arrive(WholeDevice(name, folder, self.agenda, self.network))
+        self.network.heal()
+        self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
+        self.network.faults = self.faults
+        for _ in range(self._steps):
+            self._step()
+            self.agenda.run_until(self.agenda.now + self._chance.choice(GAPS_SECONDS))
+        self._calm()
+
+    def _arrive(self, device: WholeDevice) -> None:
+        device.skew_seconds = 0.0
+        device.start()
+        node = device.node
+        assert node is not None, "nothing hinders it from starting"
+        if not self.devices:
+            device.guarded(lambda: _done(node.loop.call(lambda: node.admission.create(SPACE_NAME))))
+        else:
+            let_in(self.devices[0], device)
+        self.devices.append(device)
+        device.ended = lambda: self._ended(device)
+
+    def _end(self) -> None:
+        for device in self.devices:
+            device.ended = lambda: None
+            device.kill()
+
+    # --- under faults ---------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        chance, faults = self._chance, self.faults
+        one, other = chance.sample(self.devices, 2)
+        if chance.random() < faults.crash:
+            self._crash(one)
+        if chance.random() < faults.clock_jump:
+            one.skew_seconds = chance.uniform(-1, 1) * faults.skew_seconds
+        match chance.randrange(10):
+            case 0 | 1:
+                self.network.link(one.key, other.key)
+            case 2:
+                self.network.disturb(one.key, other.key)
+            case 3 if faults.crash:
+                one.stop()
+            case _:
+                for _ in range(chance.choice((1, 1, 2, 4))):
+                    self.programs.act(one)
+
+    def _crash(self, device: WholeDevice) -> None:
+        if self._chance.random() < 0.5:
+            device.kill()
+        else:
+            device.burn(self._chance.randrange(8))
+
+    def _ended(self, device: WholeDevice) -> None:
+        self.agenda.note(f"{device.name} is gone")
+        self.agenda.later(0.0, lambda: self._age(device))
+        self.agenda.later(self._chance.random() * DOWN_SECONDS_MAX, lambda: self._start(device))
+
+    def _age(self, device: WholeDevice) -> None:
+        """What became of its disk."""
+        if device.awake:
+            return
+        chance, faults = self._chance, self.network.faults
+        if chance.random() < faults.restore and device.restore():
+            self.agenda.note(f"{device.name}'s database is one of before")
+            self._restored.add(device.name)
+        elif chance.random() < faults.power_cut and device.lose_unsynced():
+            self.agenda.note(f"{device.name}'s database is as it was synced last")
+        elif faults.restore:
+            device.back_up()
+
+    def _start(self, device: WholeDevice) -> None:
+        if not device.awake:
+            self.agenda.note(f"{device.name} is back")
+            device.start()
+
+    # --- and then -------------------------------------------------------------------------------
+
+    def _calm(self) -> None:
+        """No more faults. All has to come to an end, and to the same one."""
+        self.agenda.note("from here on, all is well")
+        self.network.faults = PEACE
+        for device in self.devices:
+            device.be_well()
+        self.agenda.run_until(self.agenda.now + 2 * DOWN_SECONDS_MAX)
+        self._until(self._is_even)
+        for device in self.devices:
+            self.programs.read_everything(device)
+        self._until(self._is_even)
+        self._check()
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        end = self.agenda.now + CALM_SECONDS_MAX
+        while self.agenda.now < end and not condition():
+            self.network.heal()
+            self.agenda.run_until(self.agenda.now + CALM_STEP_SECONDS)
+
+    def _is_even(self) -> bool:
+        """Whether nothing waits to be published, and all hold the same."""
+        if not all(map(_is_idle, self.devices)):
+            return False
+        held = [held_by(device) for device in self.devices]
+        return all((h.frontier, h.data) == (held[0].frontier, held[0].data) for h in held)
+
+    def _check(self) -> None:
+        held = [held_by(device) for device in self.devices]
+        first = held[0]
+        for each in held:
+            assert each.data == first.data, f"{each.name} and {first.name} have other heads"
+            assert each.frontier == first.frontier, f"{each.name} and {first.name} know less"
+            assert each.view == first.view, f"{each.name} and {first.name} show other things"
+        self._check_bytes(first)
+
+    def _check_bytes(self, held: Held) -> None:
+        promises = self.programs.promises
+        there = {row.content for row in held.view}
+        for device in self.devices:
+            there |= self._kept_aside(device)
+        for content, who in promises.saved.items():
+            kept = content in there or content in promises.given_up or who in self._restored
+            assert kept, f"{content.hex()[:8]}, which {who} saved, is lost"
+
+    def _kept_aside(self, device: WholeDevice) -> set[bytes | None]:
+        """What lies in drafts under temporary names."""
+        drafts = [path.read_bytes() for path in device.home.drafts_folder.iterdir()]
+        known = self.programs.promises.bytes
+        return {content for content, data in known.items() if data in drafts}
+
+
+def _is_idle(device: WholeDevice) -> bool:
+    """Whether all that was to be published is."""
+    node = device.node
+    if node is None or node.desk.publication._unfinished:
+        return False
+    return all(draft.temporary for draft in node.core._overlay.drafts())
+
+
+def held_by(device: WholeDevice) -> Held:
+    """What is in a device's database."""
+    connection = connect_reader(device.home.database_file)
+    try:
+        records = [data for (data,) in connection.execute("SELECT data FROM record")]
+        entries = connection.execute(
+            "SELECT device, incarnation, sequence FROM frontier WHERE sequence > 0"
+        )
+        frontier: Frontier = {(d, i): s for d, i, s in entries}
+        rows = [shown_of(row) for row in connection.execute(SELECT_ROWS)]
+    finally:
+        connection.close()
+    heads: dict[ItemId, list[Record]] = {}
+    data = {}
+    for encoded in records:
+        record = decode_record(encoded)
+        heads.setdefault(record.item, []).append(record)
+        data[record.coordinate] = encoded
+    view = [msgspec.structs.replace(row, ino=0, local=0) for row in rows if row.item != ROOT]
+    return Held(
+        device.name,
+        device.identity.device,
+        frontier,
+        heads,
+        data,
+        sorted(view, key=lambda row: (row.item, row.version)),
+    )
+
+
+def _done(_: object) -> None:
+    """For what is called for its effects."""

@@ -1,0 +1,256 @@
+"""What do programs do in the mounts of whole nodes, and what are they promised?
+
+They call the mount's Core as the kernel does. A program that has closed a file it wrote was told
+that its bytes are safe: from then on they have to be somewhere, until some program that could see
+them writes something else there, or removes them.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sharefs.errors import NoHolderOnline, UserError
+from sharefs.mount.attributes import ROOT_INO
+from sharefs.mount.core import Core
+from sharefs.mount.errnos import Refusal
+from sharefs.mount.files import Handle
+from sharefs.records.content import (
+    chunk_id,
+    content_id,
+    encode_manifest,
+    make_manifest,
+)
+from sharefs.records.entry import EntryType
+from sharefs.records.ids import ContentId
+from sharefs.records.shown import Shown
+from tests.sim.agenda import Agenda
+from tests.sim.whole_node import WholeDevice
+
+NAMES = ("a", "A", "b.txt", "report.odt", "report (Bob).odt", ".goutputstream-X", "folder", "a~")
+SIZES_BYTES = (1, 100, 100, 5_000, 70_000)
+EDIT_SECONDS = (0.0, 0.0, 0.0, 0.5, 6.0)
+SPACE = "Family"
+
+
+@dataclass
+class Promises:
+    """What was saved, by content, and what was given up since."""
+
+    bytes: dict[ContentId, bytes] = field(default_factory=dict)
+    saved: dict[ContentId, str] = field(default_factory=dict)
+    given_up: set[ContentId] = field(default_factory=set)
+
+
+class WholePrograms:
+    """All programs on all devices."""
+
+    def __init__(self, agenda: Agenda, chance: random.Random) -> None:
+        self._agenda = agenda
+        self._chance = chance
+        self.promises = Promises()
+        self._written: dict[tuple[str, int], ContentId] = {}
+        """By device and inode: what a program wrote there last."""
+
+    def act(self, device: WholeDevice) -> None:
+        """Some program does something there."""
+        kinds = (
+            self._make_folder,
+            self._make_link,
+            self._create,
+            self._create,
+            self._edit,
+            self._edit,
+            self._edit,
+            self._rename,
+            self._rename,
+            self._remove,
+            self._touch,
+            self._read,
+        )
+        self._do(device, self._chance.choice(kinds))
+
+    def _do(self, device: WholeDevice, deed: Callable[[WholeDevice, Core], str]) -> None:
+        node = device.node
+        if node is None or not hasattr(node, "core"):
+            return
+
+        def do() -> None:
+            try:
+                words = deed(device, node.core)
+            except (UserError, Refusal, FileNotFoundError) as error:
+                words = f"{deed.__name__}: {type(error).__name__} {error}"
+            self._note(f"{device.name}: {words}")
+
+        device.guarded(do)
+
+    def _note(self, sentence: str) -> None:
+        if self._agenda.trace is not None:
+            self._agenda.note(sentence)
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def _top(self, core: Core) -> int:
+        return core.lookup(ROOT_INO, SPACE).ino
+
+    def _listing(self, core: Core) -> list[tuple[int, str, int]]:
+        """(folder, name, inode) of all that is shown, two levels deep."""
+        top = self._top(core)
+        found = [(top, name, each.ino) for name, each in sorted(core.children(top))]
+        for _, _, ino in list(found):
+            if self._is_folder(core, ino):
+                found += [(ino, name, each.ino) for name, each in sorted(core.children(ino))]
+        return found
+
+    def _is_folder(self, core: Core, ino: int) -> bool:
+        try:
+            return core.getattr(ino).mode & 0o170000 == 0o040000
+        except UserError:
+            return False
+
+    def _any(self, core: Core) -> tuple[int, str, int]:
+        found = self._listing(core)
+        if not found:
+            raise FileNotFoundError
+        return self._chance.choice(found)
+
+    def _any_folder(self, core: Core) -> int:
+        folders = [ino for _, _, ino in self._listing(core) if self._is_folder(core, ino)]
+        return self._chance.choice([self._top(core), self._top(core), *folders])
+
+    def _any_name(self) -> str:
+        return self._chance.choice(NAMES)
+
+    def _shows(self, device: WholeDevice, ino: int) -> ContentId | None:
+        """The content that a program sees there."""
+        assert device.node is not None, "whoever looks is awake"
+        if device.node.core._overlay.draft(ino) is not None:
+            return self._written.get((device.name, ino))
+        row = device.node.desk.entry(ino)
+        return row.content if row is not None else None
+
+    def _gives_up(self, device: WholeDevice, ino: int) -> None:
+        content = self._shows(device, ino)
+        if content is not None:
+            self.promises.given_up.add(content)
+
+    # --- deeds ----------------------------------------------------------------------------------
+
+    def _make_folder(self, device: WholeDevice, core: Core) -> str:
+        folder, name = self._any_folder(core), self._any_name()
+        core.mkdir(folder, name)
+        return f"mkdir {name}"
+
+    def _make_link(self, device: WholeDevice, core: Core) -> str:
+        folder, name = self._any_folder(core), self._any_name()
+        core.symlink(folder, name, self._any_name())
+        return f"ln {name}"
+
+    def _create(self, device: WholeDevice, core: Core) -> str:
+        folder, name = self._any_folder(core), self._any_name()
+        handle = core.create(folder, name, 0o644, os.O_RDWR)
+        self._save_later(device, core, handle)
+        return f"opens {name}"
+
+    def _edit(self, device: WholeDevice, core: Core) -> str:
+        _, name, ino = self._any(core)
+        self._save_later(device, core, core.open(ino, os.O_RDWR))
+        return f"opens {name}"
+
+    def _save_later(self, device: WholeDevice, core: Core, handle: Handle) -> None:
+        seconds = self._chance.choice(EDIT_SECONDS)
+        if not seconds:
+            self._save(device, core, handle)
+            return
+        node = device.node
+
+        def save() -> None:
+            if device.node is node:
+                self._do(device, lambda device, core: self._save(device, core, handle))
+
+        self._agenda.later(seconds, save)
+
+    def _save(self, device: WholeDevice, core: Core, handle: Handle) -> str:
+        """Write all of it anew, and close it."""
+        data = self._chance.randbytes(8) * (self._chance.choice(SIZES_BYTES) // 8 + 1)
+        content = _content_of(data)
+        self.promises.bytes[content] = data
+        try:
+            self._gives_up(device, handle.ino)
+            if handle.seen is not None and handle.seen.content is not None:
+                self.promises.given_up.add(handle.seen.content)
+            core.truncate_open(handle, 0)
+            core.write(handle, 0, data)
+            # Who writes while another does has both in one file: the last bytes count.
+            self._written[device.name, handle.ino] = content
+        finally:
+            core.release(handle)
+        if not handle.orphaned:
+            self.promises.saved[content] = device.name
+        return f"saves {content.hex()[:8]} as {handle.ino}"
+
+    def _rename(self, device: WholeDevice, core: Core) -> str:
+        folder, name, _ = self._any(core)
+        to = folder if self._chance.random() < 0.5 else self._any_folder(core)
+        to_name = self._chance.choice((name, name.swapcase(), self._any_name()))
+        there = core._listing.find_or_none(to, to_name)
+        if there is not None:
+            self._gives_up(device, there.ino)
+        core.rename(folder, name, to, to_name)
+        return f"mv {name} {to_name}"
+
+    def _remove(self, device: WholeDevice, core: Core) -> str:
+        folder, name, ino = self._any(core)
+        if self._is_folder(core, ino):
+            core.rmdir(folder, name)
+        else:
+            self._gives_up(device, ino)
+            core.unlink(folder, name)
+        return f"rm {name}"
+
+    def _touch(self, device: WholeDevice, core: Core) -> str:
+        _, name, ino = self._any(core)
+        core.utimens(ino, (self._chance.randrange(1000), 0))
+        return f"touch {name}"
+
+    def _read(self, device: WholeDevice, core: Core) -> str:
+        _, name, ino = self._any(core)
+        row = device.node.desk.entry(ino) if device.node is not None else None
+        if row is None or row.type is not EntryType.FILE or core._overlay.draft(ino) is not None:
+            return f"does not read {name}"
+        try:
+            self._check_read(core, row)
+        except NoHolderOnline:
+            return f"could not read {name}"
+        return f"reads {name}"
+
+    def _check_read(self, core: Core, row: Shown) -> None:
+        handle = core.open(row.ino, os.O_RDONLY)
+        try:
+            seen = handle.seen
+            data = core.read(handle, 0, 1 << 20)
+        finally:
+            core.release(handle)
+        if seen is not None and handle.draft is None and seen.content is not None:
+            known = self.promises.bytes.get(seen.content)
+            assert data == known, f"other bytes than were written in {row.shown}"
+
+    # --- at the end -----------------------------------------------------------------------------
+
+    def read_everything(self, device: WholeDevice) -> None:
+        """When all is well, every file can be read everywhere."""
+        node = device.node
+        assert node is not None, "everybody is awake"
+
+        def read() -> None:
+            rows = [node.desk.entry(ino) for _, _, ino in self._listing(node.core)]
+            for row in rows:
+                if row is not None and row.type is EntryType.FILE:
+                    self._check_read(node.core, row)
+
+        device.guarded(read)
+
+
+def _content_of(data: bytes) -> ContentId:
+    """Of a file that is one chunk."""
+    return content_id(encode_manifest(make_manifest([(chunk_id(data), len(data))])))
