@@ -2,8 +2,9 @@
 
 Theory of operation. A device is *linked* while the mesh has a route to it, and *online* from its
 first Hello until it says Bye, the link is lost, or it is silent for PEER_SILENT_SECONDS although it
-is asked every PING_INTERVAL_SECONDS. Every known address of every member's device is dialled; who
-is told of a new address by a Hello dials it, too.
+is asked every PING_INTERVAL_SECONDS. Who is linked and not online is greeted that often, as a Hello
+may be lost, unless it misbehaved. Every known address of every member's device is dialled; who is
+told of a new address by a Hello dials it, too.
 """
 
 import time
@@ -35,6 +36,8 @@ class Peer:
     """A device that is linked or was."""
 
     online: bool = False
+    dropped: bool = False
+    """It misbehaved, and has not said Hello since."""
     heard: float = 0.0
     """Monotonic."""
     spaces: tuple[SpaceId, ...] = ()
@@ -115,7 +118,7 @@ class Peers:
             self._say_hello(device, answer=False)
         shared = tuple(s for s in self._state.shared_with(device) if s in hello.spaces)
         if not peer.online or shared != peer.spaces:
-            peer.online, peer.spaces = True, shared
+            peer.online, peer.dropped, peer.spaces = True, False, shared
             self._up(device, shared)
         key = self._state.key_of(device)
         if key is not None:
@@ -134,6 +137,7 @@ class Peers:
 
     def drop(self, device: DeviceId) -> None:
         """It misbehaved: as if it were gone, until it says Hello again."""
+        self.peers.setdefault(device, Peer()).dropped = True
         self._offline(device)
 
     def _offline(self, device: DeviceId) -> None:
@@ -182,6 +186,14 @@ class Peers:
                 self._offline(device)
         for key in self._keys():
             self._state.sending.ping(key)
+        self._greet_again()
+
+    def _greet_again(self) -> None:
+        for key, certificate in self._state.devices.items():
+            peer = self.peers.get(certificate.device)
+            absent = peer is None or not (peer.online or peer.dropped)
+            if absent and self._state.mesh.linked(key):
+                self._say_hello(certificate.device, answer=True)
 
     def _keys(self) -> list[PublicKey]:
         keys = map(self._state.key_of, self.online())

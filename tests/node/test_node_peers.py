@@ -51,6 +51,24 @@ def test_who_is_silent_is_away(anna: Party, mallory: Raw, monkeypatch: pytest.Mo
     mallory.hears(Hello, lambda hello: hello.answer)
 
 
+def test_who_is_linked_and_away_is_greeted_again(anna: Party, mallory: Raw) -> None:
+    """A Hello may be lost, or be said to somebody who did not listen for a while."""
+    mallory.say(Bye())
+    until(lambda: not anna.node.peers.online())
+    anna.node.loop.call(anna.node.peers.ping_round)
+    mallory.hears(Hello, lambda hello: hello.answer)
+
+
+def test_who_misbehaved_is_not_greeted_again(anna: Party, mallory: Raw) -> None:
+    mallory.send(b"nonsense")
+    until(lambda: not anna.node.peers.online())
+    mallory.settle()
+    before = len(mallory.heard(Hello))
+    anna.node.loop.call(anna.node.peers.ping_round)
+    mallory.settle()
+    assert len(mallory.heard(Hello)) == before
+
+
 def test_pings_go_on_after_a_full_disk(
     anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ class Agenda:
         self.chance = chance
         self.trace: list[str] | None = None
         """Told what happens, if somebody listens."""
+        self.folder = "no folder"
+        """Where it all is: another one each time, and so in no trace."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
 
@@ -49,4 +51,4 @@ class Agenda:
     def note(self, sentence: str) -> None:
         """For the trace. Whoever words it asks first whether `trace` is there."""
         if self.trace is not None:
-            self.trace.append(f"{self.now:9.3f} {sentence}")
+            self.trace.append(f"{self.now:9.3f} {sentence.replace(self.folder, '')}")

@@ -8,7 +8,7 @@ each piece when it likes. When the process is killed, none of them does anything
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sharefs.errors import HomeNotUsable, NodeNotRunning, SharefsError
+from sharefs.errors import HomeNotUsable, LocalProtocolError, NodeNotRunning, SharefsError
 from sharefs.mesh.events import Arrived, Channel, MeshEvent
 from sharefs.node.loop import Batch, Loop
 from sharefs.records.ids import PublicKey
@@ -79,7 +79,11 @@ class TurnedLoop(Loop):
             self._step()
             while self._calls:
                 self._step()
-        except HomeNotUsable as error:
+        except (HomeNotUsable, LocalProtocolError) as error:
+            if not isinstance(error, HomeNotUsable) and not isinstance(
+                error.__cause__, HomeNotUsable
+            ):
+                raise
             # As with its thread: the loop fails, and the node goes down.
             raise Killed(str(error)) from error
         finally:

@@ -70,6 +70,8 @@ class SimulatedThreading:
     def __init__(self) -> None:
         self.is_alive: Callable[[], bool] = lambda: True
         """Whether the process that has its turn still runs."""
+        self.later: Callable[[float, Callable[[], None]], None] = lambda seconds, call: None
+        """Has that process call something."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(threading, name)
@@ -81,18 +83,17 @@ class SimulatedThreading:
         return SimulatedEvent()
 
     def Timer(self, seconds: float, call: Callable[[], None]) -> "SimulatedTimer":
-        return SimulatedTimer(seconds, call, self.is_alive)
+        return SimulatedTimer(seconds, call, self.later)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float | None) -> bool:
     """Let the rest of the simulation go on until the condition holds, or so long."""
-    agenda, skew, is_alive = TIME.agenda, TIME.skew_seconds, THREADING.is_alive
+    agenda, is_alive = TIME.agenda, THREADING.is_alive
     end = agenda.now + (3600.0 if seconds is None else seconds)
     while not condition() and agenda.next_at() <= end:
         agenda.run_next()
         if not is_alive():
             raise Killed
-    TIME.skew_seconds, THREADING.is_alive = skew, is_alive
     return condition()
 
 
@@ -137,12 +138,15 @@ class SimulatedTimer:
     daemon = True
 
     def __init__(
-        self, seconds: float, call: Callable[[], None], is_alive: Callable[[], bool]
+        self,
+        seconds: float,
+        call: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], None],
     ) -> None:
-        self._seconds, self._call, self._is_alive = seconds, call, is_alive
+        self._seconds, self._call, self._later = seconds, call, later
 
     def start(self) -> None:
-        TIME.agenda.later(self._seconds, lambda: self._call() if self._is_alive() else None)
+        self._later(self._seconds, self._call)
 
 
 class _Heard(logging.Handler):

@@ -54,6 +54,7 @@ class WholeHistory:
         """All of it."""
         memory = MEMORY_DISK if MEMORY_DISK.is_dir() else None
         folder = Path(tempfile.mkdtemp(prefix="sharefs-sim-", dir=memory))
+        self.agenda.folder = str(folder)
         try:
             self._run(folder)
         finally:
@@ -146,6 +147,8 @@ class WholeHistory:
         for device in self.devices:
             device.be_well()
         self.agenda.run_until(self.agenda.now + 2 * DOWN_SECONDS_MAX)
+        self.network.heal()
+        self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self._until(self._is_even)
         for device in self.devices:
             self.programs.read_everything(device)

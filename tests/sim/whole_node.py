@@ -76,6 +76,7 @@ class WholeDevice:
     def start(self) -> None:
         assert self.node is None, "a device runs one process"
         self._fuse = None
+        self._let_files_age_alike()
         self.process = Process(self._agenda, self.guarded)
         self.guarded(self._start)
 
@@ -90,10 +91,12 @@ class WholeDevice:
 
     def guarded(self, call: Callable[[], None]) -> None:
         """Call under this device's clock. What ends the process ends here."""
-        before = TIME.skew_seconds, THREADING.is_alive
+        before = TIME.skew_seconds, THREADING.is_alive, THREADING.later
         process = self.process
-        TIME.skew_seconds = self.skew_seconds
-        THREADING.is_alive = lambda: process is not None and process.alive
+        if process is None:
+            return
+        TIME.skew_seconds, THREADING.later = self.skew_seconds, process.later
+        THREADING.is_alive = lambda: process.alive
         try:
             with running(self):
                 call()
@@ -102,7 +105,7 @@ class WholeDevice:
                 self._agenda.note(f"{self.name} stops here. {end}")
                 self.kill()
         finally:
-            TIME.skew_seconds, THREADING.is_alive = before
+            TIME.skew_seconds, THREADING.is_alive, THREADING.later = before
 
     def kill(self) -> None:
         """As SIGKILL would: nothing is settled, saved or said."""
@@ -117,7 +120,6 @@ class WholeDevice:
         if node._closing:
             node._closing[0]()
         node._closing.clear()
-        self._let_files_age_alike()
         self.ended()
 
     def stop(self) -> None:
