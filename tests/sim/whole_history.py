@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from sharefs.records.ids import ROOT, Frontier, ItemId
+from sharefs.records.ids import ROOT, ContentId, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.store.connection import connect_reader
 from sharefs.store.rows import SELECT_ROWS, shown_of
@@ -186,7 +186,7 @@ class WholeHistory:
             kept = content in there or content in promises.given_up or who in self._restored
             assert kept, f"{content.hex()[:8]}, which {who} saved, is lost"
 
-    def _kept_aside(self, device: WholeDevice) -> set[bytes | None]:
+    def _kept_aside(self, device: WholeDevice) -> set[ContentId]:
         """What lies in drafts under temporary names."""
         drafts = [path.read_bytes() for path in device.home.drafts_folder.iterdir()]
         known = self.programs.promises.bytes
