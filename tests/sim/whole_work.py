@@ -49,8 +49,6 @@ class WholePrograms:
         self._agenda = agenda
         self._chance = chance
         self.promises = Promises()
-        self._written: dict[tuple[str, int], ContentId] = {}
-        """By device and inode: what a program wrote there last."""
 
     def act(self, device: WholeDevice) -> None:
         """Some program does something there."""
@@ -124,8 +122,9 @@ class WholePrograms:
     def _shows(self, device: WholeDevice, ino: int) -> ContentId | None:
         """The content that a program sees there."""
         assert device.node is not None, "whoever looks is awake"
-        if device.node.core._overlay.draft(ino) is not None:
-            return self._written.get((device.name, ino))
+        draft = device.node.core._overlay.draft(ino)
+        if draft is not None:
+            return _content_of(draft.path.read_bytes()) if draft.path.exists() else None
         row = device.node.desk.entry(ino)
         return row.content if row is not None else None
 
@@ -174,6 +173,7 @@ class WholePrograms:
         """Write all of it anew, and close it."""
         data = self._chance.randbytes(8) * (self._chance.choice(SIZES_BYTES) // 8 + 1)
         content = _content_of(data)
+        assert content is not None, "there are bytes"
         self.promises.bytes[content] = data
         try:
             self._gives_up(device, handle.ino)
@@ -181,8 +181,6 @@ class WholePrograms:
                 self.promises.given_up.add(handle.seen.content)
             core.truncate_open(handle, 0)
             core.write(handle, 0, data)
-            # Who writes while another does has both in one file: the last bytes count.
-            self._written[device.name, handle.ino] = content
         finally:
             core.release(handle)
         if not handle.orphaned:
@@ -251,6 +249,8 @@ class WholePrograms:
         device.guarded(read)
 
 
-def _content_of(data: bytes) -> ContentId:
+def _content_of(data: bytes) -> ContentId | None:
     """Of a file that is one chunk."""
+    if not data:
+        return None
     return content_id(encode_manifest(make_manifest([(chunk_id(data), len(data))])))
