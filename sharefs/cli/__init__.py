@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from sharefs.cli import doctoring as doctoring
 from sharefs.cli.commands import Invocation, app
 from sharefs.cli.display import complain
 from sharefs.errors import UserError

@@ -114,7 +114,7 @@ def init(
     device = arguments.check_person_name(
         machine if device_name is not None else machine[:PERSON_NAME_SIZE_MAX], "device's name"
     )
-    here = _home(context)
+    here = home_of(context)
     here.prepare()
     identity = new_identity(secrets.token_bytes(96), person, device, int(time.time() * 1000))
     here.write_identity(encode_identity(identity))
@@ -144,7 +144,7 @@ def up(
     home: LocalHome = None,
 ) -> None:
     """Start your node and its mount, in the background."""
-    here = _home(context)
+    here = home_of(context)
     listen = arguments.check_listen(listen)
     # Paths are compared with it, and those are resolved as far as their last part.
     mount = (here.mount_default if mount is None else mount).resolve()
@@ -196,7 +196,7 @@ def _run_here(
 @app.command()
 def down(context: typer.Context, home: LocalHome = None) -> None:
     """Stop your node, and wait until its mount is gone."""
-    here = _home(context)
+    here = home_of(context)
     with _client(here) as client:
         background.stop(client, here.log_file)
     display.say("The node is down.")
@@ -205,7 +205,7 @@ def down(context: typer.Context, home: LocalHome = None) -> None:
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False, home: LocalHome = None) -> None:
     """Show your node at a glance."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         report = client.status()
     if as_json:
         display.say_json(report)
@@ -230,7 +230,7 @@ def create(
 ) -> None:
     """Make a space, with you as its owner."""
     name = arguments.check_space_name(name)
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         space = client.create_space(name)
     display.say(f"{space.name} is at {space.path}. `sharefs invite` makes tickets to it.")
 
@@ -253,7 +253,7 @@ def invite(
     """Make a ticket with which one person can join a space."""
     role = arguments.check_role(role)
     expires_s = arguments.parse_duration(expires)
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         if output is None:
             print(client.invite(space, role, expires_s))
         else:
@@ -291,7 +291,7 @@ def join(
 ) -> None:
     """Join the space that a ticket leads to."""
     text = arguments.read_ticket_text(ticket)
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         space = client.join(text)
     display.say(f"You are in {space.name}, as {space.role}. It is at {space.path}.")
 
@@ -299,7 +299,7 @@ def join(
 @app.command()
 def spaces(context: typer.Context, as_json: AsJson = False, home: LocalHome = None) -> None:
     """List your spaces."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         reports = client.spaces()
     if as_json:
         display.say_json(reports)
@@ -314,7 +314,7 @@ def members(
     context: typer.Context, space: SpaceName, as_json: AsJson = False, home: LocalHome = None
 ) -> None:
     """List who is in a space."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         reports = client.members(space)
     if as_json:
         display.say_json(reports)
@@ -335,7 +335,7 @@ def members(
 @app.command()
 def transfers(context: typer.Context, as_json: AsJson = False, home: LocalHome = None) -> None:
     """List what is travelling, from whom, how far and how fast."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         reports = client.transfers()
     if as_json:
         display.say_json(reports)
@@ -355,7 +355,7 @@ def conflicts(
     home: LocalHome = None,
 ) -> None:
     """List what was changed in two places at once, and who wrote which version."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         reports = client.conflicts(space)
     if as_json:
         display.say_json(reports)
@@ -384,7 +384,7 @@ def resolve(
     home: LocalHome = None,
 ) -> None:
     """Settle a conflict, for everybody: what is not kept is gone."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         report = client.resolve(arguments.absolute(path), keep)
     for kept in report.kept:
         display.say(f"Kept: {kept}")
@@ -395,7 +395,7 @@ def resolve(
 @app.command()
 def fetch(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> None:
     """Bring all bytes of files and folders here."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         failures = fetch_and_show(client, [arguments.absolute(path) for path in paths])
     if failures:
         raise typer.Exit(FETCH_FAILED_EXIT_CODE)
@@ -404,7 +404,7 @@ def fetch(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> 
 @app.command()
 def free(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> None:
     """Make room: forget the bytes of files that others hold."""
-    with _client(_home(context)) as client:
+    with _client(home_of(context)) as client:
         report = client.free([arguments.absolute(path) for path in paths])
     files = display.plural(report.files, "file")
     display.say(f"Freed {files}, {display.size(report.bytes)}.")
@@ -472,7 +472,8 @@ def _show_transfers(reports: list[TransferReport]) -> None:
     )
 
 
-def _home(context: typer.Context) -> Home:
+def home_of(context: typer.Context) -> Home:
+    """The home that was named."""
     return _invocation(context).home
 
 

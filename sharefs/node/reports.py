@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from sharefs.store.health.finding import Finding
+
 
 class SpaceReport(Struct, frozen=True):
     """A space as its member sees it."""
@@ -145,3 +147,20 @@ class FreeReport(Struct, frozen=True):
     files: int
     bytes: int
     refused: list[tuple[str, str]]
+
+
+class DoctorReport(Struct, frozen=True):
+    """What an examination of a home found."""
+
+    home: str
+    found: int
+    mended: int
+    findings: list[Finding]
+    """The first of them."""
+    remarks: list[str]
+    """What is worth knowing, and is no damage."""
+
+    @property
+    def left(self) -> int:
+        """Findings that still are as they were found."""
+        return self.found - self.mended

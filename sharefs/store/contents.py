@@ -319,7 +319,8 @@ class ContentStore:
             later(_SAVE_CONTENT, (row,))
             later(_SAVE_MANIFEST, ((local.content, local.encoded),))
             if complete:
-                later(_SAVE_CHUNK, _chunk_rows(local))
+                assert local.manifest is not None, "what is complete has a manifest"
+                later(_SAVE_CHUNK, chunk_rows(local.content, local.manifest))
             told.append((local, bits, here))
         # Many entries may have one content, and each of them is published.
         self._touch([local.content for local, _, here in told if here != local.told])
@@ -341,14 +342,13 @@ class ContentStore:
             self._store.touched.update(rows)
 
 
-def _chunk_rows(local: LocalContent) -> list[tuple[ChunkId, ContentId, int, int]]:
-    manifest = local.manifest
-    assert manifest is not None, "what is complete has a manifest"
+def chunk_rows(content: ContentId, manifest: Manifest) -> list[tuple[ChunkId, ContentId, int, int]]:
+    """Where the chunks of a complete content are."""
     if len(manifest.lengths) == 1:
         return []
     places = zip(manifest.offsets(), manifest.lengths, strict=False)
     return [
-        (manifest.chunk(index), local.content, offset, length)
+        (manifest.chunk(index), content, offset, length)
         for index, (offset, length) in enumerate(places)
     ]
 

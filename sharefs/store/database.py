@@ -41,7 +41,7 @@ def open_database(path: Path, token_file: Path) -> "Store":
     Raises DatabaseTooNew with not a byte changed, DatabaseDamaged, HomeNotUsable, DiskFull.
     """
     with translated(path):
-        _refuse_newer(path)
+        refuse_newer(path)
         connection = connect(path)
         try:
             _migrate(connection)
@@ -141,8 +141,11 @@ def _migrations() -> list[str]:
     return [step.read_text() for step in steps if step.name.endswith(".sql")]
 
 
-def _refuse_newer(path: Path) -> None:
-    """Read the version from the header, and open the database only if there is a log, too."""
+def refuse_newer(path: Path) -> None:
+    """Read the version from the header, and open the database only if there is a log, too.
+
+    Raises DatabaseTooNew, DatabaseDamaged.
+    """
     known = len(_migrations())
     try:
         with path.open("rb") as file:

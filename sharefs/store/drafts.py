@@ -96,6 +96,10 @@ class Drafts:
     def left(self) -> list[tuple[Path, DraftNote]]:
         """The drafts that an earlier node left, the oldest first."""
         self._sweep()
+        return self.noted()
+
+    def noted(self) -> list[tuple[Path, DraftNote]]:
+        """The drafts whose notes can be read, the oldest first."""
         found = [(path, _read_note(path)) for path in self._files()]
         return [(path, note) for path, note in found if note is not None]
 

@@ -69,6 +69,11 @@ class Home:
         return self.data_folder / "drafts"
 
     @property
+    def set_aside_folder(self) -> Path:
+        """What was damaged, and can not stand where it was. Made when it is needed."""
+        return self.data_folder / "set-aside"
+
+    @property
     def log_file(self) -> Path:
         return self.data_folder / "sharefs.log"
 

@@ -70,15 +70,18 @@ class Ledger:
         )
         return [SpaceRow(*row) for row in rows]
 
-    def add_space(self, id: SpaceId, name: str) -> int:
-        """Its number. The space gets a fresh incarnation, and a row in the view for its top."""
+    def add_space(
+        self, id: SpaceId, name: str, number: int | None = None, ino: int | None = None
+    ) -> int:
+        """Its number. The space gets a fresh incarnation, and a row in the view for its top; any
+        number and inode, unless they are given."""
         incarnation = secrets.token_bytes(INCARNATION_SIZE_BYTES)
         (number,) = self._connection.execute(
-            "INSERT INTO space (id, name, incarnation, next_sequence) VALUES (?, ?, ?, 1)"
-            " RETURNING number",
-            (id, name, incarnation),
+            "INSERT INTO space (number, id, name, incarnation, next_sequence)"
+            " VALUES (?, ?, ?, ?, 1) RETURNING number",
+            (number, id, name, incarnation),
         ).fetchone()
-        top = _top_folder(self._writer.new_ino(), number)
+        top = _top_folder(ino or self._writer.new_ino(), number)
         self._writer.later(SAVE_ROW, (values_of(top),))
         self._writer.touched.add((number, _NOWHERE))
         return int(number)

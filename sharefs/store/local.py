@@ -103,7 +103,7 @@ class LocalContent:
     def bytes_among(self, bits: bytes) -> int:
         """How many bytes the chunks of these bits have."""
         assert self.manifest is not None, "bits speak of a manifest"
-        if bits == _all_bits(len(self.manifest.lengths)):
+        if bits == all_bits(len(self.manifest.lengths)):
             return self.size
         lengths = self.manifest.lengths
         return sum(length for i, length in enumerate(lengths) if bits[i >> 3] >> (i & 7) & 1)
@@ -234,7 +234,7 @@ class LocalContent:
                 _put_in_place(draft, self._path)
             self._fresh = False
             self._suspect = False
-            self._set_bits(_all_bits(len(self.manifest.lengths)))
+            self._set_bits(all_bits(len(self.manifest.lengths)))
             self._synced = bytes(self._bits)
         self._changed(self)
 
@@ -249,7 +249,7 @@ class LocalContent:
                 same = False
             if same:
                 self._fresh = False
-                self._set_bits(_all_bits(len(self.manifest.lengths)))
+                self._set_bits(all_bits(len(self.manifest.lengths)))
                 self._synced = bytes(self._bits)
         self._changed(self)
         return same
@@ -269,7 +269,7 @@ class LocalContent:
         """Begin with what the database says; None for all. Distrusts a file that is not so."""
         self.manifest = manifest
         self._offsets = manifest.offsets()
-        everything = _all_bits(len(manifest.lengths))
+        everything = all_bits(len(manifest.lengths))
         self._set_bits(everything if bitmap is None else bitmap)
         self._synced = bytes(self._bits)
         self._suspect = suspect
@@ -383,7 +383,8 @@ def _bitmap_size_bytes(manifest: Manifest) -> int:
     return (len(manifest.lengths) + 7) // 8
 
 
-def _all_bits(count: int) -> bytes:
+def all_bits(count: int) -> bytes:
+    """As a bitmap has them: a bit for each chunk."""
     return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
 
 

@@ -7,20 +7,20 @@ from sharefs.records.ids import Coordinate
 from sharefs.records.shown import Shown
 from sharefs.store.connection import Insertion
 
-_COLUMNS = (
+COLUMNS = (
     "ino, space, item, device, incarnation, sequence, loser, type, deleted, live, parent, anchor,"
     " place, merged, name, shown, created, stamp, mtime_ns, executable, size, content, target"
 )
-SELECT_ROWS = f"SELECT {_COLUMNS}, 0 FROM entry "
+SELECT_ROWS = f"SELECT {COLUMNS}, 0 FROM entry "
 """For `tree`, which takes no interest in what is local."""
 SELECT_ROWS_WITH_LOCAL = (
-    f"SELECT {_COLUMNS}, coalesce((SELECT local FROM content WHERE id = content), 0) FROM entry "
+    f"SELECT {COLUMNS}, coalesce((SELECT local FROM content WHERE id = content), 0) FROM entry "
 )
 SAVE_ROW = Insertion(
-    f"INSERT INTO entry ({_COLUMNS})",
-    len(_COLUMNS.split(",")),
+    f"INSERT INTO entry ({COLUMNS})",
+    len(COLUMNS.split(",")),
     "ON CONFLICT (ino) DO UPDATE SET "
-    + ", ".join(f"{column} = excluded.{column}" for column in _COLUMNS.split(", ")[1:]),
+    + ", ".join(f"{column} = excluded.{column}" for column in COLUMNS.split(", ")[1:]),
 )
 
 _TYPES = tuple(EntryType)

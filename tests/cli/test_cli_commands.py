@@ -93,6 +93,7 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "resolve",
         "fetch",
         "free",
+        "doctor",
     ]:
         assert f"  {command} " in ran.out
 
