@@ -1,6 +1,7 @@
 """Damage of each kind, planted in a real home: found, mended, and gone from what is shown."""
 
 import os
+import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,7 +17,7 @@ from sharefs.store.health.finding import Finding
 from tests.node.node_parties import Party, agree, apart, meet, until
 
 KIB = 1024
-LONG = os.urandom(900 * KIB)
+LONG = random.Random(1).randbytes(2000 * KIB)
 """Some chunks."""
 FILES = {
     "docs/a.txt": b"short",
@@ -276,7 +277,7 @@ def append(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str, bool]] = {
     "a flipped bit": (flip, "are not those that were stored", False),
-    "a truncated file": (lambda path: os.truncate(path, 700 * KIB), "bytes are lost", True),
+    "a truncated file": (lambda path: os.truncate(path, 1500 * KIB), "bytes are lost", True),
     "an empty file": (lambda path: os.truncate(path, 0), "bytes are lost", True),
     "a longer file": (append, "0 bytes are lost", True),
     "a deleted file": (Path.unlink, "is gone", True),
@@ -303,7 +304,7 @@ def test_damaged_bytes_are_found_and_fetched_again(
 def test_what_is_right_of_a_truncated_file_stays(home: Party) -> None:
     """It may be the only copy."""
     file = content_file(home, len(LONG))
-    os.truncate(file, 700 * KIB)
+    os.truncate(file, 1500 * KIB)
     examine(home, repair=True)
     home.up()
     content = home.there("docs/deep/long.bin").content
@@ -311,7 +312,7 @@ def test_what_is_right_of_a_truncated_file_stays(home: Party) -> None:
     local = home.node.state.contents.open(content, 0)
     assert 0 < local.local_bytes < len(LONG)
     assert local.local_bytes > 300 * KIB
-    assert file.read_bytes()[: 700 * KIB] == LONG[: 700 * KIB]
+    assert file.read_bytes()[: 1500 * KIB] == LONG[: 1500 * KIB]
 
 
 def test_what_came_after_the_end_of_a_file_is_set_aside(home: Party) -> None:
@@ -335,12 +336,12 @@ def test_bits_with_no_bytes_are_dropped(home: Party) -> None:
 
 def test_a_part_without_its_manifest_is_set_aside(home: Party) -> None:
     file = content_file(home, len(LONG))
-    os.truncate(file, 700 * KIB)
+    os.truncate(file, 1500 * KIB)
     sql(home, "DELETE FROM manifest WHERE length(data) > 100")
     report = examine(home, repair=True)
     assert report.left == 0
     (aside,) = home.home.set_aside_folder.iterdir()
-    assert aside.read_bytes() == LONG[: 700 * KIB]
+    assert aside.read_bytes() == LONG[: 1500 * KIB]
     assert examine(home).found == 0
 
 
