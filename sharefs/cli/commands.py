@@ -325,7 +325,8 @@ def members(
             [
                 f"{report.name} (you)" if report.me else report.name,
                 report.role,
-                "online" if report.online else display.ago(report.last_seen),
+                ("online" if report.online else display.ago(report.last_seen))
+                + (", astray: see `sharefs status`" if report.astray else ""),
             ]
             for report in reports
         ],

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from sharefs.errors import DiskFull, RemoteProtocolError
-from sharefs.node.replica import PAGE_SIZE_BYTES_MAX, AuthorUnknown, Replica
-from sharefs.node.state import State
+from sharefs.node.replica import PAGE_SIZE_BYTES_MAX, AuthorUnknown, Overtaken, Replica
+from sharefs.node.state import State, now_ms
 from sharefs.records.ids import DeviceId, Incarnation, SpaceId
 from sharefs.sync import effects, events, machine
 from sharefs.sync.audit import Question
@@ -19,6 +19,11 @@ from sharefs.wire.sync import Pull, RosterOperations, Shipment
 log = logging.getLogger("sharefs.node")
 
 FLUSH_AGAIN_SECONDS = 1.0
+ASTRAY_TOLD_MS = 7 * 24 * 3600 * 1000
+KNOWN_BETTER = (
+    "Other members know more of this device's past than this device does, as after a restored"
+    " backup: it goes on under a new number, and nothing is lost."
+)
 
 
 class Exchange:
@@ -38,6 +43,8 @@ class Exchange:
         self._questions: dict[tuple[DeviceId, SpaceId], Question] = {}
         """As the pages, of audits."""
         self._comparisons: list[effects.Compare] = []
+        self._told_closed: dict[SpaceId, int] = {}
+        """How many closed incarnations of a space the person was told of."""
         self._sealed: list[tuple[Replica, Shipment]] = []
         """In this batch."""
         self._committed: list[tuple[Replica, Shipment]] = []
@@ -47,6 +54,7 @@ class Exchange:
 
     def open_space(self, replica: Replica) -> None:
         """A space is here, or was joined."""
+        self._close_astray(replica)
         self._run(replica.stands(None))
 
     def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
@@ -184,6 +192,7 @@ class Exchange:
             case effects.RenewIncarnation():
                 replica = self._state.replicas[effect.space]
                 if effect.incarnation == replica.incarnation:
+                    self._state.notice(KNOWN_BETTER)
                     self._renew(replica)
             case effects.SetTimer():
                 self._set_timer(effect.at)
@@ -198,7 +207,7 @@ class Exchange:
     def _apply(self, effect: effects.Apply) -> None:
         replica = self._state.replicas[effect.space]
         try:
-            replica.apply(effect.shipments, effect.frontier)
+            self._keep(replica, effect)
         except AuthorUnknown as error:
             log.info("%s", error)
             self._run(events.ApplyFailed(effect.peer, effect.space))
@@ -206,7 +215,16 @@ class Exchange:
             self._run(events.ApplyFailed(effect.peer, effect.space))
             raise
         else:
+            self._close_astray(replica)
             self._run(replica.stands(effect.peer))
+
+    def _keep(self, replica: Replica, effect: effects.Apply) -> None:
+        try:
+            replica.apply(effect.shipments, effect.frontier)
+        except Overtaken:
+            self._state.notice(KNOWN_BETTER)
+            self._renew(replica)
+            replica.apply(effect.shipments, effect.frontier)
 
     def _compare(self, effect: effects.Compare) -> None:
         replica = self._state.replicas[effect.sums.space]
@@ -221,14 +239,30 @@ class Exchange:
     def _add_operations(self, effect: effects.AddOperations) -> None:
         replica = self._state.replicas[effect.space]
         if replica.add_operations(effect.operations):
+            self._close_astray(replica)
             self._roster_grew(replica)
             self._run(replica.stands(effect.peer))
 
+    def _close_astray(self, replica: Replica) -> None:
+        """After what may prove that somebody's device went astray, or tell of it (I8)."""
+        if replica.has_astray:
+            self._sealed += [(replica, shipment) for shipment in replica.seal()]
+            replica.close_astray(now_ms())
+            self._state.relied_upon = True
+            self._roster_grew(replica)
+        if len(replica.roster.closed) > self._told_closed.get(replica.id, 0):
+            self._tell_of_astray(replica)
+
+    def _tell_of_astray(self, replica: Replica) -> None:
+        """Also after a restart, for some days."""
+        self._told_closed[replica.id] = len(replica.roster.closed)
+        for (device, _), closed in sorted(replica.roster.closed.items()):
+            if now_ms() - closed.since < ASTRAY_TOLD_MS:
+                self._state.notice(_of_astray(replica, device, device == self._state.me))
+        if replica.is_astray:
+            self._renew(replica)
+
     def _renew(self, replica: Replica) -> None:
-        self._state.notice(
-            "Other members know more of this device's past than this device does, as after a"
-            " restored backup: it goes on under a new number, and nothing is lost."
-        )
         self._sealed += [(replica, shipment) for shipment in replica.seal()]
         replica.renew_incarnation(Incarnation(secrets.token_bytes(8)))
 
@@ -243,6 +277,22 @@ class Exchange:
                 self._run(events.TimerFired())
 
         self._state.loop.at(at, fire)
+
+
+def _of_astray(replica: Replica, device: DeviceId, is_ours: bool) -> str:
+    space = replica.roster.name
+    if is_ours:
+        return (
+            f"Two copies of this device wrote to {space}, as after its disk was copied or set back."
+            " This one goes on under a new number, and nothing is lost. Run one copy only: the"
+            " other needs a home and an identity of its own."
+        )
+    name = replica.roster.devices[device].device_name
+    return (
+        f"{replica.roster.label(device)}'s device {name} signed two versions under one number in"
+        f" {space}: its disk was copied, or somebody else has its key. Both versions are kept, and"
+        " no more is taken under that number. Ask whether this is known there."
+    )
 
 
 def _answer(replica: Replica, question: Question) -> Sums | Records:

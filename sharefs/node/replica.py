@@ -5,11 +5,20 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from sharefs.errors import NotAllowed, RemoteProtocolError
+from sharefs.errors import NotAllowed, RemoteProtocolError, SharefsError
 from sharefs.node.holdings import Holdings
-from sharefs.records.commit import COMMIT_RECORDS_MAX, decode_commit, encode_commit, sign_commit
+from sharefs.records.commit import (
+    COMMIT_RECORDS_MAX,
+    Commit,
+    Seal,
+    decode_commit,
+    encode_commit,
+    seal_of,
+    sign_commit,
+)
 from sharefs.records.entry import KIND_ENTRY
 from sharefs.records.ids import (
+    Coordinate,
     DeviceId,
     Frontier,
     Incarnation,
@@ -23,15 +32,16 @@ from sharefs.records.record import (
     Record,
     encode_record,
     hash_record,
+    sees,
 )
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.rights import Right
-from sharefs.spaces.roster import Roster, fold, hash_operation
+from sharefs.spaces.roster import Quarantine, Roster, extend, fold, hash_operation
 from sharefs.store.ledger import Ledger, SpaceRow
 from sharefs.store.shelf import Shelf
 from sharefs.sync.events import Stands
-from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship
+from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship, within
 from sharefs.tree import operations
 from sharefs.tree.operations import Change
 from sharefs.tree.tree import Tree
@@ -42,6 +52,11 @@ PAGE_SIZE_BYTES_MAX = 1024 * 1024
 
 class AuthorUnknown(RemoteProtocolError):
     """A commit's device is not in the roster that is here: the roster may have grown elsewhere."""
+
+
+class Overtaken(SharefsError):
+    """What arrived was written by another copy of this device, or by who has seen one: before it
+    is kept, a new incarnation begins (I3)."""
 
 
 class Replica:
@@ -67,6 +82,8 @@ class Replica:
         self._identity = identity
         self._device = identity.device
         self._pending: list[tuple[Record, bytes]] = []
+        self._contradictions: dict[tuple[DeviceId, Incarnation], tuple[Seal, Seal]] = {}
+        """Found since `close_astray`."""
         self.roster = Roster(row.id)
         self.frontier: Frontier = {}
         self.tree = Tree(shelf, row.number, new_ino, lambda device: self.roster.label(device))
@@ -80,7 +97,7 @@ class Replica:
 
     def reload(self) -> None:
         """Take everything from the ledger again, after a start or a rollback."""
-        self._pending = []
+        self._pending, self._contradictions = [], {}
         self.tree.contested.clear()
         row = next(row for row in self._ledger.spaces() if row.id == self.id)
         if row.incarnation != self.incarnation:
@@ -198,18 +215,40 @@ class Replica:
     def apply(self, shipments: Iterable[Shipment], merged: Frontier) -> None:
         """Keep what arrived, then merge the frontier.
 
-        Raises RemoteProtocolError, AuthorUnknown among them, before anything is kept.
+        Before anything is kept, raises RemoteProtocolError, AuthorUnknown among them, or Overtaken.
         """
         if any(device not in self.roster.devices for device, _ in merged):
             raise AuthorUnknown("a frontier that tells of a device that is not known here")
-        opened = [(s, open_shipment(s, self._key_of(s))) for s in shipments]
+        counting = [shipment for shipment in shipments if self._counts(shipment.commit)]
+        opened = [(each, open_shipment(each, self._key_of(each))) for each in counting]
+        if self._is_overtaken(opened, merged):
+            raise Overtaken("somebody has seen more of our incarnation than we have")
         for shipment, records in opened:
+            self._check_for_contradiction(shipment.commit)
             kept = self.tree.receive(records)
             # With a record that was missing, a commit goes to the end: passes come by it again.
             self._ledger.add_commit(
                 self.number, shipment.commit, encode_commit(shipment.commit), to_end=bool(kept)
             )
-        self._advance(merged)
+        self._advance(within(merged, self.roster.limits))
+
+    def _is_overtaken(
+        self, opened: Iterable[tuple[Shipment, list[tuple[Record, bytes]]]], merged: Frontier
+    ) -> bool:
+        own, ours = self._own, self.frontier.get(self._own, 0)
+        for shipment, records in opened:
+            commit = shipment.commit
+            if (commit.device, commit.incarnation) == own:
+                if not self._ledger.has_commit(self.number, commit):
+                    return True
+            elif any(sees(record.context, Coordinate(*own, ours + 1)) for record, _ in records):
+                return True
+        return merged.get(own, 0) > ours
+
+    def _counts(self, commit: Commit) -> bool:
+        """Not beyond the end of an incarnation that is closed (I8)."""
+        closed = self.roster.closed.get((commit.device, commit.incarnation))
+        return closed is None or commit.last <= closed.until
 
     def _key_of(self, shipment: Shipment) -> PublicKey:
         commit = shipment.commit
@@ -240,6 +279,49 @@ class Replica:
         self.roster = grown
         return any(added)
 
+    # --- devices that went astray (I8) ----------------------------------------------------------
+
+    def _check_for_contradiction(self, commit: Commit) -> None:
+        other = self._ledger.contradicting(self.number, commit)
+        if other is not None:
+            author = (commit.device, commit.incarnation)
+            self._contradictions[author] = (seal_of(commit), seal_of(decode_commit(other)))
+
+    def close_astray(self, now_ms: int) -> bool:
+        """Add to the roster what proves that a device went astray, and how much of it is here, so
+        that none of that is lost; whether there was anything to add.
+
+        Nothing of ours may be pending.
+        """
+        assert not self._pending, "all that counts is sealed"
+        proofs, self._contradictions = dict(self._contradictions), {}
+        for author, closed in self.roster.closed.items():
+            proofs.setdefault(author, (closed.proof.one, closed.proof.other))
+        added = False
+        for author, (one, other) in sorted(proofs.items()):
+            until = self._end_of(author)
+            known = self.roster.closed.get(author)
+            if known is None or until > known.until:
+                body = Quarantine(one, other, until)
+                key = self._identity.device_key
+                added |= self.add_operations([extend(self.roster, key, self._device, body, now_ms)])
+        return added
+
+    @property
+    def has_astray(self) -> bool:
+        """Whether there is anything for `close_astray` to add."""
+        return bool(self._contradictions) or any(
+            self._end_of(author) > closed.until for author, closed in self.roster.closed.items()
+        )
+
+    def _end_of(self, author: tuple[DeviceId, Incarnation]) -> int:
+        return max(self.frontier.get(author, 0), self._ledger.last_of(self.number, author))
+
+    @property
+    def is_astray(self) -> bool:
+        """Whether the incarnation in which we count is closed."""
+        return self._own in self.roster.closed
+
     # --- for peers ------------------------------------------------------------------------------
 
     def shown_frontier(self) -> Frontier:
@@ -253,7 +335,8 @@ class Replica:
         """Without those who are no members after all, as where one ticket let two people in: others
         would not take their records, nor a claim to hold them."""
         members = self.roster.devices
-        return {key: sequence for key, sequence in self.frontier.items() if key[0] in members}
+        shown = {key: sequence for key, sequence in self.frontier.items() if key[0] in members}
+        return within(shown, self.roster.limits)
 
     @property
     def sealed(self) -> tuple[Incarnation, int]:
@@ -271,7 +354,12 @@ class Replica:
     def stands(self, source: DeviceId | None) -> Stands:
         """For the machine of sync."""
         return Stands(
-            self.id, self.roster.digest, self.shown_frontier(), source, self._fingerprint()
+            self.id,
+            self.roster.digest,
+            self.shown_frontier(),
+            source,
+            self._fingerprint(),
+            self.roster.limits,
         )
 
     @property

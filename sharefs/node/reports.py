@@ -82,7 +82,8 @@ Event = ConflictEvent | SettledEvent | LostEvent
 
 
 class MemberReport(Struct, frozen=True):
-    """A person in a space. `last_seen` is seconds since 1970, None for never."""
+    """A person in a space. `last_seen` is seconds since 1970, None for never. `astray`: a device of
+    theirs signed two versions under one number, as when its disk was copied."""
 
     name: str
     role: str
@@ -90,6 +91,7 @@ class MemberReport(Struct, frozen=True):
     me: bool
     last_seen: float | None
     id: str
+    astray: bool = False
 
 
 class TransferSource(Struct, frozen=True):

@@ -158,6 +158,7 @@ class Service:
                     me=node.state.me in member.devices,
                     last_seen=time.time() if online else max(filter(None, seen), default=None),
                     id=member.person.hex(),
+                    astray=any(device in member.devices for device, _ in replica.roster.closed),
                 )
             )
         return reports

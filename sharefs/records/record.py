@@ -48,13 +48,15 @@ class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
         return Coordinate(self.device, self.incarnation, self.sequence)
 
     @property
-    def rank(self) -> tuple[int, DeviceId, Incarnation, int]:
-        """The total order among heads (I5): the greatest is the winner."""
-        return (self.stamp, self.device, self.incarnation, self.sequence)
+    def rank(self) -> tuple[int, DeviceId, Incarnation, int, bytes]:
+        """The total order among heads (I5): the greatest is the winner. Only two records at one
+        coordinate (I8) are told apart by their bytes."""
+        return (self.stamp, self.device, self.incarnation, self.sequence, encode_record(self))
 
     def dominates(self, other: "Record") -> bool:
-        """I4, for two versions of one item."""
-        return sees(self.context, other.coordinate)
+        """I4, for two versions of one item. Two that claim to have seen each other, as only a
+        device that went astray makes them, are in conflict."""
+        return sees(self.context, other.coordinate) and not sees(other.context, self.coordinate)
 
 
 def sees(context: Iterable[ContextEntry], coordinate: Coordinate) -> bool:

@@ -5,6 +5,10 @@ it was made upon (`previous`, the heads its author knew). Folding the set in the
 hash), which is a topological order, gives the same members on every replica, whatever arrived
 first. An operation that breaks a rule when its turn comes (author without the right, ticket
 used before, expired) is void, for everybody alike. One whose `previous` are not all here waits.
+
+A quarantine (I8) closes an incarnation, and not the device: whoever copied a disk by mistake goes
+on under a new one, and a liar is told of by name, and gains nothing by it that a member who writes
+nonsense does not have anyway.
 """
 
 from collections.abc import Iterable
@@ -17,9 +21,12 @@ from msgspec import Meta, Struct
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.canonical import decode, encode
+from sharefs.records.commit import Seal, contradict, verify_seal
 from sharefs.records.ids import (
     Count,
     DeviceId,
+    Frontier,
+    Incarnation,
     OperationHash,
     PersonId,
     PublicKey,
@@ -64,6 +71,19 @@ class Admit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, ta
     proof: Signature
 
 
+class Quarantine(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
+    """A device signed what it can not have signed both: the incarnation is closed.
+
+    Any member's device may say so, as the seals prove it. Nothing of the incarnation counts beyond
+    `until`, the last that the author of this has: none of what a member's device had accepted is
+    lost, as each that has more says so by an operation of its own.
+    """
+
+    one: Seal
+    other: Seal
+    until: Count
+
+
 class Operation(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One signed step of a space's membership."""
 
@@ -75,7 +95,7 @@ class Operation(Struct, frozen=True, array_like=True, forbid_unknown_fields=True
     author: DeviceId
     stamp: Count
     """Milliseconds, by the author's clock."""
-    body: Create | Invite | Admit
+    body: Create | Invite | Admit | Quarantine
     signature: Signature
 
 
@@ -144,6 +164,17 @@ class OpenInvite:
     inviter: DeviceId
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An incarnation that is quarantined (I8)."""
+
+    proof: Quarantine
+    until: int
+    """Nothing beyond this sequence counts."""
+    since: int
+    """Milliseconds, by the clock of the first who told."""
+
+
 @dataclass
 class Roster:
     """The members of one space, as the operations that are here tell."""
@@ -156,6 +187,7 @@ class Roster:
     used: set[PublicKey] = field(default_factory=set)
     tickets: dict[PublicKey, PublicKey] = field(default_factory=dict)
     """Curve key to ticket key, of every ticket there ever was."""
+    closed: dict[tuple[DeviceId, Incarnation], Closed] = field(default_factory=dict)
     heads: tuple[OperationHash, ...] = ()
     depth: int = -1
     known: frozenset[OperationHash] = frozenset()
@@ -164,6 +196,11 @@ class Roster:
     def digest(self) -> bytes:
         """Equal where the same operations are held."""
         return blake3(b"".join(sorted(self.known))).digest()
+
+    @property
+    def limits(self) -> Frontier:
+        """How far closed incarnations count."""
+        return {author: closed.until for author, closed in self.closed.items()}
 
     def member_of(self, device: DeviceId) -> Member | None:
         """The member whose device this is."""
@@ -244,6 +281,9 @@ def _apply(roster: Roster, operation: Operation) -> None:
         case Admit() as admit:
             _check_author(roster, operation, Right.READ)
             _apply_admit(roster, admit, operation.stamp)
+        case Quarantine() as quarantine:
+            _check_author(roster, operation, Right.READ)
+            _apply_quarantine(roster, quarantine, operation.stamp)
 
 
 def _check_author(roster: Roster, operation: Operation, right: Right) -> None:
@@ -263,6 +303,22 @@ def _apply_admit(roster: Roster, admit: Admit, stamp: int) -> None:
     del roster.invites[admit.ticket_key]
     roster.used.add(admit.ticket_key)
     _add_member(roster, admit.certificate, opened.invite.role, stamp)
+
+
+def _apply_quarantine(roster: Roster, quarantine: Quarantine, stamp: int) -> None:
+    one, other = quarantine.one, quarantine.other
+    accused = roster.devices.get(one.device)
+    if accused is None or one.space != roster.space or not contradict(one, other):
+        raise RemoteProtocolError("what is no proof of anything")
+    for seal in (one, other):
+        verify_seal(seal, accused.device_key)
+    author = (one.device, one.incarnation)
+    known = roster.closed.get(author)
+    if known is None:
+        roster.closed[author] = Closed(quarantine, quarantine.until, stamp)
+    else:
+        until = max(known.until, quarantine.until)
+        roster.closed[author] = Closed(known.proof, until, known.since)
 
 
 def check_proof(space: SpaceId, admit: Admit) -> None:
@@ -308,7 +364,7 @@ def extend(
     roster: Roster,
     key: Ed25519PrivateKey,
     author: DeviceId,
-    body: Invite | Admit,
+    body: Invite | Admit | Quarantine,
     now_ms: int,
 ) -> bytes:
     """The next operation upon a roster, encoded."""

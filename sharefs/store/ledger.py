@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 
 from sharefs.errors import DatabaseDamaged
-from sharefs.records.commit import COMMIT_RECORDS_MAX, Commit
+from sharefs.records.commit import COMMIT_RECORDS_MAX, Commit, seal_of, signed_bytes
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import (
     ROOT,
@@ -35,6 +36,7 @@ from sharefs.store.sums import RUN_SEQUENCES, Author
 INCARNATION_SIZE_BYTES = 8
 _NOWHERE = ItemId(b"")
 _SEQUENCE_MAX = 2**62
+_DIGEST_SIZE_BYTES = 16
 _ADD_HEAD = Insertion("INSERT INTO record (space, item, device, incarnation, sequence, data)", 6)
 
 _decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -145,21 +147,56 @@ class Ledger:
         )
 
     def add_commit(self, number: int, commit: Commit, data: bytes, to_end: bool = False) -> None:
-        """Keep a commit, unless one stands at its coordinate already; with `to_end`, the same one
-        gets a new number."""
+        """Keep a commit, unless it is here already; with `to_end`, it gets a new number."""
+        digest = _digest_of(commit)
         if to_end:
             self._connection.execute(
                 'DELETE FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
-                " AND first = ? AND data = ?",
-                (number, commit.device, commit.incarnation, commit.first, data),
+                " AND first = ? AND digest = ?",
+                (number, commit.device, commit.incarnation, commit.first, digest),
             )
         cursor = self._connection.execute(
-            'INSERT OR IGNORE INTO "commit" (space, device, incarnation, first, last, data)'
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (number, commit.device, commit.incarnation, commit.first, commit.last, data),
+            'INSERT OR IGNORE INTO "commit" (space, device, incarnation, first, last, digest, data)'
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, commit.device, commit.incarnation, commit.first, commit.last, digest, data),
         )
         if cursor.rowcount == 1:
             self.merge_frontier(number, [(commit.device, commit.incarnation, 0)])
+
+    def has_commit(self, number: int, commit: Commit) -> bool:
+        """Whether it is here."""
+        return bool(
+            self._column(
+                'SELECT 1 FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
+                " AND first = ? AND digest = ?",
+                (number, commit.device, commit.incarnation, commit.first, _digest_of(commit)),
+            )
+        )
+
+    def contradicting(self, number: int, commit: Commit) -> bytes | None:
+        """Another commit that has some of its sequences, if one is here (I8)."""
+        found = self._column(
+            'SELECT data FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
+            " AND last BETWEEN ? AND ? AND first <= ? AND digest <> ? ORDER BY number LIMIT 1",
+            (
+                number,
+                commit.device,
+                commit.incarnation,
+                commit.first,
+                commit.last + COMMIT_RECORDS_MAX - 1,
+                commit.last,
+                _digest_of(commit),
+            ),
+        )
+        return found[0] if found else None
+
+    def last_of(self, number: int, author: Author) -> int:
+        """The greatest sequence that a commit of an author has, 0 without any."""
+        (last,) = self._column(
+            'SELECT max(last) FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?',
+            (number, *author),
+        )
+        return last or 0
 
     def commits_beyond(
         self, number: int, frontier: Frontier, cursor: int, limit: int
@@ -321,6 +358,10 @@ class Ledger:
 
     def _column(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         return [value for (value,) in self._connection.execute(query, values)]
+
+
+def _digest_of(commit: Commit) -> bytes:
+    return blake3(signed_bytes(seal_of(commit))).digest(_DIGEST_SIZE_BYTES)
 
 
 def heads_at(connection: sqlite3.Connection, space: int, item: ItemId) -> list[Record]:

@@ -1,6 +1,6 @@
 """What happens to the machine of sync?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sharefs.records.ids import DeviceId, Frontier, SpaceId
 from sharefs.sync.reconciliation import Findings
@@ -42,6 +42,8 @@ class Stands:
     """Who sent what changed it; None if we did."""
     fingerprint: bytes
     """Of the heads: the sum of their hashes, in 32 bytes."""
+    limits: Frontier = field(default_factory=dict)
+    """How far incarnations count that are closed (I8)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,14 @@ from sharefs.sync.events import (
     TimerFired,
 )
 from sharefs.sync.reconciliation import check
-from sharefs.sync.shipment import advanced_by, digest_of, entries_of, frontier_of, is_beyond
+from sharefs.sync.shipment import (
+    advanced_by,
+    digest_of,
+    entries_of,
+    frontier_of,
+    is_beyond,
+    within,
+)
 from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
@@ -94,6 +101,7 @@ class _Space:
     roster: bytes
     frontier: Frontier
     fingerprint: bytes
+    limits: Frontier
     peers: dict[DeviceId, Frontier] = field(default_factory=dict)
     """What each peer that is online was last known to have."""
     distrusted: set[DeviceId] = field(default_factory=set)
@@ -156,15 +164,16 @@ class Sync:
         ):
             self._tell_soon(space, event.source, now)
         space.roster, space.frontier = event.roster, dict(event.frontier)
-        space.fingerprint = event.fingerprint
+        space.fingerprint, space.limits = event.fingerprint, event.limits
         return self._pull_if_behind(event.space, now)
 
     def _opened(self, event: Stands) -> list[Effect]:
         """A space is new here, but maybe not to those who are online already."""
         sharing = [peer for peer, spaces in self._online.items() if event.space in spaces]
         known: dict[DeviceId, Frontier] = {peer: {} for peer in sharing}
-        frontier = dict(event.frontier)
-        self._spaces[event.space] = _Space(event.roster, frontier, event.fingerprint, known)
+        self._spaces[event.space] = _Space(
+            event.roster, dict(event.frontier), event.fingerprint, event.limits, known
+        )
         return [self._summary(peer, event.space) for peer in sharing]
 
     def _tell_soon(self, space: _Space, source: DeviceId, now: float) -> None:
@@ -254,7 +263,8 @@ class Sync:
         self, peer: DeviceId, space: _Space, told: Summary, now: float
     ) -> list[Effect]:
         """Only where a pass would bring nothing."""
-        if told.roster != space.roster or frontier_of(told.frontier) != space.frontier:
+        theirs = within(frontier_of(told.frontier), space.limits)
+        if told.roster != space.roster or theirs != space.frontier:
             return []
         if space.running is not None or peer not in space.peers:
             return []
@@ -299,7 +309,8 @@ class Sync:
         ahead = [
             peer
             for peer, frontier in space.peers.items()
-            if peer not in space.distrusted and is_beyond(frontier, space.frontier)
+            if peer not in space.distrusted
+            and is_beyond(within(frontier, space.limits), space.frontier)
         ]
         if not ahead:
             return []
@@ -331,7 +342,7 @@ class Sync:
         known = space.peers.get(peer)
         if known is not None:
             known[key] = max(known.get(key, 0), commit.last)
-        if commit.last <= space.frontier.get(key, 0):
+        if not space.frontier.get(key, 0) < commit.last <= space.limits.get(key, commit.last):
             return []
         reached = advanced_by((push.shipment,), space.frontier)
         if reached:

@@ -71,6 +71,13 @@ def frontier_of(entries: FrontierEntries) -> Frontier:
     return frontier
 
 
+def within(frontier: Frontier, limits: Frontier) -> Frontier:
+    """A frontier without what does not count, as its incarnation is closed (I8)."""
+    if not limits:
+        return frontier
+    return {key: min(sequence, limits.get(key, sequence)) for key, sequence in frontier.items()}
+
+
 def is_beyond(other: Frontier, ours: Frontier) -> bool:
     """Whether `other` tells of a record that `ours` lacks."""
     return any(sequence > ours.get(key, 0) for key, sequence in other.items())

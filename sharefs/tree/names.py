@@ -24,7 +24,7 @@ _STAMP_MAX = 253_402_300_799_000
 
 def assign_names(rows: Iterable[Shown], label: Label) -> dict[int, str]:
     """Inode to shown name, for one folder's live rows less those merged away."""
-    ordered = sorted(rows, key=lambda row: (row.created, row.item, row.version))
+    ordered = sorted(rows, key=_seniority)
     names: dict[int, str] = {}
     taken: set[str] = set()
     clashing: list[Shown] = []
@@ -40,6 +40,11 @@ def assign_names(rows: Iterable[Shown], label: Label) -> dict[int, str]:
         names[row.ino] = next(name for name in _candidates(row, label) if name not in taken)
         taken.add(names[row.ino])
     return names
+
+
+def _seniority(row: Shown) -> tuple[object, ...]:
+    """Only two records at one coordinate (I8) are told apart by what they hold."""
+    return (row.created, row.item, row.version, row.content or b"", row.target)
 
 
 def could_be_made(name: str) -> bool:

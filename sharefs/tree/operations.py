@@ -8,6 +8,7 @@ tenth supersedes the fifth too. So each version follows its own device's heads (
 loser among these, which it would silently replace, becomes an entry of its own (`keep_apart`).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -199,11 +200,18 @@ def chain(
 
 
 def unseen_losers(change: Change, losers: Iterable[Shown], chained: Change) -> list[Shown]:
-    """The rows of the item's losers that only the chain supersedes: to be kept apart first."""
+    """The rows of the item's losers that only the chain supersedes: to be kept apart first.
+
+    So are those of a second record at one coordinate (I8): no version vector can tell whether the
+    writer had seen it.
+    """
+    rows = list(losers)
+    versions = Counter(row.version for row in rows)
     return [
         row
-        for row in losers
-        if sees(chained.context, row.version) and not sees(change.context, row.version)
+        for row in rows
+        if sees(chained.context, row.version)
+        and (not sees(change.context, row.version) or (row.loser and versions[row.version] > 1))
     ]
 
 

@@ -149,7 +149,7 @@ class Tree:
 
     def _keep(self, record: Record, data: bytes, heads: list[Record]) -> list[Record] | None:
         """The item's heads with this one, or None if it brings nothing new."""
-        if any(h.coordinate == record.coordinate or h.dominates(record) for h in heads):
+        if any(h == record or h.dominates(record) for h in heads):
             return None
         kept = [head for head in heads if not record.dominates(head)]
         for head in heads:
@@ -232,10 +232,10 @@ class Tree:
 
     def _settle_losers(self, item: ItemId, versions: list[tuple[Record, Entry]]) -> None:
         winner = self._winner(item)
-        here = {row.version: row for row in self._shelf.losers(item)}
+        here = {(row.version, _bytes_of(row)): row for row in self._shelf.losers(item)}
         for record, entry in _lost(versions) if winner is not None else ():
             assert winner is not None, "a loser lost to a winner"
-            row = here.pop(record.coordinate, None)
+            row = here.pop((record.coordinate, _bytes_of(entry)), None)
             if row is not None and row.name == winner.name:
                 continue
             if row is None:
@@ -433,7 +433,10 @@ def _target(row: Shown, earliest: dict[str, ItemId]) -> ItemId | None:
 def entries_among(heads: Iterable[Record]) -> list[tuple[Record, Entry]]:
     """The heads that are well-formed entries, the winner first (I5)."""
     found = []
-    for record in sorted(heads, key=lambda head: head.rank, reverse=True):
+    ordered = list(heads)
+    if len(ordered) > 1:
+        ordered.sort(key=lambda head: head.rank, reverse=True)
+    for record in ordered:
         if record.kind != KIND_ENTRY:
             continue
         try:
@@ -450,13 +453,15 @@ def heads_behind(row: Shown, heads: Iterable[Record]) -> list[Record]:
     Empty if the row's own is not among `heads`, the item's.
     """
     versions = entries_among(heads)
-    own = [_bytes_of(entry) for record, entry in versions if record.coordinate == row.version]
-    if not own:
+    own = _bytes_of(row)
+    if not any(
+        (record.coordinate, _bytes_of(entry)) == (row.version, own) for record, entry in versions
+    ):
         return []
     return [
         record
         for record, entry in versions
-        if _bytes_of(entry) in own or (not row.loser and _is_bare(entry))
+        if _bytes_of(entry) == own or (not row.loser and _is_bare(entry))
     ]
 
 
@@ -477,5 +482,5 @@ def _is_bare(entry: Entry) -> bool:
     return entry.deleted or entry.type is EntryType.FOLDER
 
 
-def _bytes_of(entry: Entry) -> tuple[EntryType, bool, ContentId | None, str]:
+def _bytes_of(entry: Entry | Shown) -> tuple[EntryType, bool, ContentId | None, str]:
     return (entry.type, entry.deleted, entry.content, entry.target)

@@ -12,7 +12,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.commit import Commit, _signed_bytes
+from sharefs.records.commit import Commit, seal_of, signed_bytes
 from sharefs.records.ids import DeviceId, OperationHash, PublicKey, SpaceId
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.rights import Role
@@ -35,7 +35,7 @@ class QuickKey:
 
 def verify_quickly(commit: Commit, key: PublicKey) -> None:
     """In the place of `verify_commit`."""
-    if QuickKey(key).sign(_signed_bytes(commit)) != commit.signature:
+    if QuickKey(key).sign(signed_bytes(seal_of(commit))) != commit.signature:
         raise RemoteProtocolError("a commit's signature does not match")
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from sharefs.records.commit import Commit
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import (
@@ -22,9 +24,10 @@ from sharefs.records.ids import (
     Incarnation,
     ItemId,
     OperationHash,
+    Signature,
     SpaceId,
 )
-from sharefs.records.record import Record, decode_record, hash_record
+from sharefs.records.record import Record, hash_record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import explained, translated
 from sharefs.store.ledger import SpaceRow
@@ -34,6 +37,7 @@ from tests.tree.memory_shelf import MemoryShelf
 SPACE_NUMBER = 1
 FINGERPRINT_MODULUS = 1 << 256
 PATH = Path("/simulated/disk")
+_UNSIGNED = Signature(bytes(64))
 
 
 @dataclass
@@ -44,9 +48,8 @@ class Tables:
     next_sequence: int = 1
     operations: dict[OperationHash, bytes] = field(default_factory=dict)
     frontier: Frontier = field(default_factory=dict)
-    commits: dict[tuple[DeviceId, Incarnation, int], tuple[int, Commit, bytes]] = field(
-        default_factory=dict
-    )
+    commits: dict[Commit, tuple[int, Commit, bytes]] = field(default_factory=dict)
+    """By what was signed."""
     commit_count: int = 0
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
     records: dict[Coordinate, bytes] = field(default_factory=dict)
@@ -224,11 +227,29 @@ class MemoryLedger:
 
     def add_commit(self, number: int, commit: Commit, data: bytes, to_end: bool = False) -> None:
         tables = self._store.writing()
-        key = (commit.device, commit.incarnation, commit.first)
-        known = tables.commits.get(key)
-        if known is None or (to_end and known[2] == data):
+        key = _unsigned(commit)
+        if to_end or key not in tables.commits:
             tables.commit_count += 1
             tables.commits[key] = (tables.commit_count, commit, data)
+
+    def has_commit(self, number: int, commit: Commit) -> bool:
+        return _unsigned(commit) in self._store.tables.commits
+
+    def contradicting(self, number: int, commit: Commit) -> bytes | None:
+        found = [
+            (row, data)
+            for row, other, data in self._store.tables.commits.values()
+            if other.first <= commit.last
+            and commit.first <= other.last
+            and (other.device, other.incarnation) == (commit.device, commit.incarnation)
+            and _unsigned(other) != _unsigned(commit)
+        ]
+        return min(found)[1] if found else None
+
+    def last_of(self, number: int, author: Author) -> int:
+        commits = [commit for _, commit, _ in self._store.tables.commits.values()]
+        lasts = [c.last for c in commits if (c.device, c.incarnation) == author]
+        return max(lasts, default=0)
 
     def commits_beyond(
         self, number: int, frontier: Frontier, cursor: int, limit: int
@@ -275,14 +296,18 @@ class MemoryLedger:
     def commits_at(self, number: int, author: Author, sequence: int) -> list[bytes]:
         return [
             data
-            for _, commit, data in sorted(self._store.tables.commits.values())
+            for _, commit, data in sorted(self._store.tables.commits.values(), key=_by_number)
             if (commit.device, commit.incarnation) == author
             and commit.first <= sequence <= commit.last
         ]
 
-    def head(self, number: int, coordinate: Coordinate) -> Record | None:
-        data = self._store.tables.records.get(coordinate)
-        return None if data is None else decode_record(data)
+
+def _unsigned(commit: Commit) -> Commit:
+    return replace(commit, signature=_UNSIGNED)
+
+
+def _by_number(kept: tuple[int, Commit, bytes]) -> int:
+    return kept[0]
 
 
 WRITES = frozenset({"save", "erase"})

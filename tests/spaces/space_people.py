@@ -13,6 +13,7 @@ from sharefs.spaces.roster import (
     Create,
     Invite,
     Operation,
+    Quarantine,
     Roster,
     create_space,
     decode_operation,
@@ -73,7 +74,11 @@ class Past:
         return self.add(author, admission(self.space, bearer, number), now_ms, upon)
 
     def add(
-        self, author: Identity, body: Invite | Admit, now_ms: int, upon: Roster | None = None
+        self,
+        author: Identity,
+        body: Invite | Admit | Quarantine,
+        now_ms: int,
+        upon: Roster | None = None,
     ) -> bytes:
         roster = upon or self.roster
         data = extend(roster, author.device_key, author.device, body, now_ms)

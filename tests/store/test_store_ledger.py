@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sharefs.errors import DatabaseDamaged
 from sharefs.records.commit import encode_commit
-from sharefs.records.ids import OperationHash
+from sharefs.records.ids import OperationHash, Signature
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.store.database import Store
 from tests.store.store_parties import (
@@ -75,10 +76,25 @@ def test_the_author_of_a_commit_alone_is_not_on_the_frontier(store: Store) -> No
     assert store.ledger.frontier(1) == {}
 
 
-def test_a_second_commit_at_a_coordinate_is_ignored(store: Store) -> None:
-    store.ledger.add_commit(1, commit(1, 3), b"first")
-    store.ledger.add_commit(1, commit(1, 5), b"second")
-    assert store.ledger.commits_beyond(1, {}, 0, 10) == [(1, b"first")]
+def test_a_commit_is_kept_once_and_who_contradicts_it_beside_it(store: Store) -> None:
+    first, second = commit(1, 3), commit(1, 5)
+    resigned = replace(first, signature=Signature(bytes([1] * 64)))
+    store.ledger.add_commit(1, first, b"first")
+    assert store.ledger.contradicting(1, resigned) is None
+    store.ledger.add_commit(1, resigned, b"the same, signed otherwise")
+    assert store.ledger.has_commit(1, resigned)
+    assert not store.ledger.has_commit(1, second)
+    assert store.ledger.contradicting(1, second) == b"first"
+    assert store.ledger.contradicting(1, commit(3, 1)) == b"first"
+    assert store.ledger.contradicting(1, commit(4, 1)) is None
+    assert store.ledger.contradicting(1, commit(1, 1, BOB)) is None
+    store.ledger.add_commit(1, second, b"second")
+    beyond = store.ledger.commits_beyond(1, {}, 0, 10)
+    assert [data for _, data in beyond] == [b"first", b"second"]
+    assert store.ledger.commits_at(1, (ANNA, LIFE), 3) == [b"first", b"second"]
+    assert store.ledger.commits_at(1, (ANNA, LIFE), 5) == [b"second"]
+    assert store.ledger.last_of(1, (ANNA, LIFE)) == 5
+    assert store.ledger.last_of(1, (BOB, LIFE)) == 0
 
 
 def _add_commits(store: Store) -> dict[str, int]:

@@ -286,6 +286,29 @@ def test_who_does_not_differ_is_told_nothing_and_is_known_to_have_what_we_have()
     assert answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING)) == [pull_from(ANNA)]
 
 
+def closed(limit: int) -> Sync:
+    """Anna's first incarnation counts so far, and no further; all of that is here."""
+    sync = started(ANNA, BOB)
+    frontier, limits = {(ANNA, FIRST): limit}, {(ANNA, FIRST): limit}
+    answer(sync, Stands(SPACE, ROSTER, frontier, None, NOTHING, limits))
+    return sync
+
+
+def test_what_does_not_count_is_not_pulled() -> None:
+    assert answer(closed(3), tells(BOB, {(ANNA, FIRST): 9})) == []
+    assert answer(closed(3), tells(BOB, {(ANNA, FIRST): 9, (ANNA, SECOND): 1})) != []
+
+
+def test_a_push_that_does_not_count_is_ignored() -> None:
+    first, second = shipments(3, 2)
+    assert answer(closed(3), Received(ANNA, Push(SPACE, second))) == []
+    sync = closed(3)
+    answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING, {(ANNA, FIRST): 3}))
+    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+        Apply(ANNA, SPACE, (first,), {(ANNA, FIRST): 3})
+    ]
+
+
 def test_messages_about_spaces_that_are_not_here_are_ignored() -> None:
     sync = started(ANNA)
     assert answer(sync, Received(ANNA, Summary(OTHER_SPACE, ROSTER, (), NOTHING))) == []

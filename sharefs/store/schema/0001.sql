@@ -48,8 +48,10 @@ CREATE TABLE "commit" (
     incarnation BLOB NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
+    digest BLOB NOT NULL,                       -- 16 bytes: of what is signed
     data BLOB NOT NULL,                         -- canonical bytes
-    UNIQUE (space, device, incarnation, first)
+    -- Two that overlap prove that their device went astray (I8); both are kept.
+    UNIQUE (space, device, incarnation, first, digest)
 ) STRICT;
 -- Which commits of an author are beyond a frontier ...
 CREATE INDEX commit_by_last ON "commit" (space, device, incarnation, last);
