@@ -2,8 +2,9 @@
 
 Theory of operation. A chunk that arrives is verified and written by the pool, and the machine is
 told. What was written is synced to disk every SYNC_INTERVAL_SECONDS or SYNC_SIZE_BYTES, and only
-then are its bits saved, so that a crash costs that much to fetch again, and never leaves a bit
-without its bytes. Somebody else may rely on a content that is all here when its bits are on disk.
+then are its bits saved, so that a crash never leaves a bit without its bytes. The machine is told
+how much is not saved, and asks for no more than may be lost. Somebody else may rely on a content
+that is all here when its bits are on disk.
 """
 
 import itertools
@@ -28,7 +29,7 @@ from sharefs.node.absences import Absences
 from sharefs.node.peers import Peers
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
-from sharefs.records.content import chunk_id
+from sharefs.records.content import MIB, chunk_id
 from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.transfer import effects, events
@@ -41,7 +42,8 @@ from sharefs.wire.transfer import Ask, Chunk, Lack, Offer, WantChunks
 log = logging.getLogger("sharefs.node")
 
 SYNC_INTERVAL_SECONDS = 0.5
-SYNC_SIZE_BYTES = 64 * 1024 * 1024
+SYNC_SIZE_BYTES = 16 * MIB
+"""Well below what may be unsaved (UNSAFE_BYTES_MAX), so that more comes while the disk syncs."""
 
 FREE_SECONDS_MAX = 3.0
 
@@ -68,6 +70,8 @@ class Carriage:
         self._waiting: dict[int, Done] = {}
         self._timer_at: float | None = None
         self._unsynced = 0
+        self._syncing = 0
+        """Bytes that the sync under way will have made safe."""
         self._sync_running = False
         self._freeing: dict[ContentId, _Freeing] = {}
         self._absences = Absences()
@@ -205,9 +209,7 @@ class Carriage:
 
     def _stored(self, event: events.Event, size: int) -> None:
         if isinstance(event, events.ChunkStored):
-            self._unsynced += size
-            if self._unsynced >= SYNC_SIZE_BYTES:
-                self._sync()
+            self._count_unsynced(size)
         elif isinstance(event, events.StoreFailed):
             self._state.notice(f"Bytes could not be kept: {event.error}")
         self._run(event)
@@ -218,11 +220,20 @@ class Carriage:
         self._state.loop.at(time.monotonic() + SYNC_INTERVAL_SECONDS, self._sync_round)
         self._sync()
 
+    def _count_unsynced(self, size: int) -> None:
+        self._unsynced += size
+        self._run(events.Unsaved(self._syncing + self._unsynced))
+        if self._unsynced >= SYNC_SIZE_BYTES:
+            self._sync()
+
     def _sync(self) -> None:
-        contents = [] if self._sync_running else self._state.contents.unsaved()
-        if not contents:
+        if self._sync_running:
             return
-        self._unsynced = 0
+        self._syncing, self._unsynced = self._unsynced, 0
+        contents = self._state.contents.unsaved()
+        if not contents:
+            self._all_synced()
+            return
         self._sync_running = True
 
         def work() -> None:
@@ -239,9 +250,15 @@ class Carriage:
             self._not_durable[content] = number
         if synced:
             self._make_durable([content for content, _ in synced], number)
+        self._all_synced()
         # A slow disk: as much as makes a batch came while the last one was synced.
         if self._unsynced >= SYNC_SIZE_BYTES:
             self._sync()
+
+    def _all_synced(self) -> None:
+        if self._syncing:
+            self._syncing = 0
+            self._run(events.Unsaved(self._unsynced))
 
     def _make_durable(self, contents: list[ContentId], number: int) -> None:
         def durable() -> None:
@@ -352,6 +369,7 @@ class Carriage:
             self._run(events.StoreFailed(effect.content, error))
             return
         self._run(events.ContentStored(effect.content))
+        self._count_unsynced(len(effect.data))
 
     def _set_timer(self, at: float) -> None:
         self._timer_at = at

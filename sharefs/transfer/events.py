@@ -128,6 +128,14 @@ class Freed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsaved:
+    """So many bytes of chunks, and of small contents, are stored now, and a crash would lose
+    them: said when that grows or falls."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of the last SetTimer has come."""
 
@@ -136,4 +144,4 @@ WantEvent = Wanted | Unwanted
 PeerEvent = PeerUp | PeerDown | Received
 ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
 StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed
-Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | TimerFired
+Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | TimerFired

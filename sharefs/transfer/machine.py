@@ -40,7 +40,7 @@ from sharefs.transfer.events import Event
 from sharefs.transfer.line import Line
 from sharefs.transfer.offers import manifest_in, verify_whole
 from sharefs.transfer.peers import Distrust, Peer, short_name
-from sharefs.transfer.schedule import STORING_BYTES_MAX, Schedule
+from sharefs.transfer.schedule import UNSAFE_BYTES_MAX, Schedule
 from sharefs.transfer.snapshot import Progress, progress_of
 from sharefs.transfer.timers import Timers
 from sharefs.transfer.vain import InVain
@@ -88,6 +88,8 @@ class Transfer:
                 self._take_chunk(event, now)
             case events.TimerFired():
                 self._fire(now)
+            case events.Unsaved(size_bytes):
+                self._schedule.unsaved_bytes = size_bytes
             case _:
                 self._stored(event)
         self._settle(now)
@@ -101,7 +103,7 @@ class Transfer:
         if content is None or not content.useful or not content.knows(index):
             return False
         asked = content.requested.get(index) == device
-        much = self._schedule.storing_bytes > STORING_BYTES_MAX
+        much = self._schedule.unsafe_bytes > UNSAFE_BYTES_MAX
         new = index not in content.storing and not content.have >> index & 1
         return new and (asked or not (much or device in self._distrust.of(content_id)))
 
@@ -279,14 +281,14 @@ class Transfer:
                 self._chunk_arrived(event, content, now)
             case events.ChunkStored(_, _, index):
                 if content and content.knows(index):
-                    self._stored_bytes(content.stored(index))
+                    self._schedule.stored(content.stored(index))
                     if content.complete:
                         content.keeping_whole = False
                     if content.waiters and (content.stuck_since is not None or content.satisfied()):
                         self._touched[content.id] = None
             case events.ChunkBad(device, _, index):
                 if content and content.knows(index):
-                    self._stored_bytes(content.release(index))
+                    self._schedule.stored(content.release(index))
                     self._touched[content.id] = None
                     if device != self._me:
                         self._caught(device, content, "sent a chunk that does not match its name")
@@ -308,11 +310,6 @@ class Transfer:
         if holder := content.holders.get(event.device):
             holder.lost = 0
 
-    def _stored_bytes(self, size_bytes: int) -> None:
-        """What waited to be stored waits no more."""
-        if self._schedule.stored(size_bytes):
-            self._hungry.update(dict.fromkeys(self._peers))
-
     def _stored(self, event: events.StoreEvent) -> None:
         content = self._contents.get(event.content)
         if content is None:
@@ -329,7 +326,7 @@ class Transfer:
                 self._fail(content, list(content.waiters), error)
                 self._forget(content)
             case events.Freed():
-                self._stored_bytes(sum(content.storing.values()))
+                self._schedule.stored(sum(content.storing.values()))
                 content.clear_have()
                 self._touched[content.id] = None
 
@@ -373,6 +370,8 @@ class Transfer:
                 if content := self._contents.get(content_id):
                     self._review(content, now)
             self._admit()
+        if self._schedule.may_go_on():
+            self._hungry.update(dict.fromkeys(self._peers))
         hungry = [self._peers[device] for device in self._hungry if device in self._peers]
         self._hungry.clear()
         for peer in sorted(hungry, key=lambda peer: peer.flow.stalled):
@@ -490,7 +489,7 @@ class Transfer:
         self._idle.pop(content.id, None)
         self._content_timers.set(content.id, None)
         self._schedule.discard(content.id)
-        self._stored_bytes(sum(content.storing.values()))
+        self._schedule.stored(sum(content.storing.values()))
         for device, asked in content.asks.items():
             if not asked.answered and device in self._peers:
                 self._peers[device].questions -= 1

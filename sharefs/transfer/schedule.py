@@ -2,21 +2,28 @@
 
 Theory of operation. Chunks of contents that a program is blocked on come first, then read-ahead,
 then fetches; in each, contents in order of arrival, and the lowest chunk that this device has. A
-device that has stalled gets nothing while another, that has not, holds the same chunks. Nothing
-is asked for while too much that came waits to be stored.
+device that has stalled gets nothing while another, that has not, holds the same chunks.
+
+What is asked for, is being stored, or is stored but not saved yet, would be fetched again after a
+crash, or takes up memory: there is a limit on the sum. At the limit, nothing more is asked for
+before the disk has caught up, but what a program is blocked on.
 """
 
 from collections.abc import Mapping
 
+from sharefs.records.content import MIB
 from sharefs.records.ids import ContentId, DeviceId
 from sharefs.transfer import bitmap
 from sharefs.transfer.content import Content, Stage
+from sharefs.transfer.credit import READ_RESERVE_BYTES
 from sharefs.transfer.effects import Send
 from sharefs.transfer.events import Priority
 from sharefs.transfer.peers import Peer
 from sharefs.wire.transfer import INDEXES_MAX, WantChunks
 
-STORING_BYTES_MAX = 64 * 1024 * 1024
+UNSAFE_BYTES_MAX = 64 * MIB
+UNSAFE_BYTES_TO_GO_ON = 48 * MIB
+"""At the limit, asking goes on when there is room for several chunks."""
 
 
 class Schedule:
@@ -24,8 +31,11 @@ class Schedule:
 
     def __init__(self, peers: Mapping[DeviceId, Peer]) -> None:
         self.storing_bytes = 0
-        self.held_back = False
-        """Something was not asked for because too much waits to be stored."""
+        """What came and is being verified and written."""
+        self.unsaved_bytes = 0
+        """What is written, and would be lost in a crash."""
+        self._held_back = False
+        """Something was not asked for because the limit is reached."""
         self._peers = peers
         self._ready: list[dict[ContentId, Content]] = [{} for _ in Priority]
 
@@ -43,10 +53,7 @@ class Schedule:
     def fill(self, peer: Peer, now: float) -> list[Send]:
         """Ask a device for as much as its credit allows."""
         batches: dict[ContentId, tuple[Content, list[int]]] = {}
-        while not self._is_held_back():
-            found = self._next(peer)
-            if found is None:
-                break
+        while found := self._next(peer):
             content, index, size_bytes = found
             content.request(index, peer.device)
             peer.flow.ask((content.id, index), size_bytes, now)
@@ -55,18 +62,31 @@ class Schedule:
             send for content, indexes in batches.values() for send in _sends(peer, content, indexes)
         ]
 
-    def stored(self, size_bytes: int) -> bool:
-        """Bytes that came wait no more. Whether devices may be asked again that could not be."""
+    def stored(self, size_bytes: int) -> None:
+        """Bytes that came wait no more to be verified and written."""
         self.storing_bytes -= size_bytes
         assert self.storing_bytes >= 0, "what is being stored is the sum of its chunks"
-        go_on = self.held_back and self.storing_bytes <= STORING_BYTES_MAX // 2
-        self.held_back = self.held_back and not go_on
-        return go_on
 
-    def _is_held_back(self) -> bool:
-        if self.storing_bytes > STORING_BYTES_MAX:
-            self.held_back = True
-        return self.held_back
+    @property
+    def unsafe_bytes(self) -> int:
+        """What is on its way here, from the first word to a bit that a crash leaves standing."""
+        under_way = sum(peer.flow.under_way_bytes for peer in self._peers.values())
+        return under_way + self.storing_bytes + self.unsaved_bytes
+
+    def may_go_on(self) -> bool:
+        """Whether something was held back that may be asked for now; says so once."""
+        if not self._held_back or self.unsafe_bytes > UNSAFE_BYTES_TO_GO_ON:
+            return False
+        self._held_back = False
+        return True
+
+    def _has_room(self, size_bytes: int, *, urgent: bool) -> bool:
+        unsafe = self.unsafe_bytes
+        full = unsafe + size_bytes > UNSAFE_BYTES_MAX
+        self._held_back = self._held_back or full
+        if urgent:
+            return not unsafe or unsafe + size_bytes <= UNSAFE_BYTES_MAX + READ_RESERVE_BYTES
+        return not self._held_back or not unsafe
 
     def _next(self, peer: Peer) -> tuple[Content, int, int] | None:
         for priority in Priority:
@@ -85,7 +105,9 @@ class Schedule:
             if found:
                 content, index = found
                 size_bytes = content.layout.length(index) if content.layout else 0
-                if peer.flow.admits(size_bytes, urgent=priority is Priority.READ):
+                urgent = priority is Priority.READ
+                room = self._has_room(size_bytes, urgent=urgent)
+                if room and peer.flow.admits(size_bytes, urgent=urgent):
                     return content, index, size_bytes
                 return None
         return None

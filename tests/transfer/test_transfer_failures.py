@@ -8,7 +8,7 @@ from sharefs.errors import DiskFull, NoHolderOnline
 from sharefs.records.content import MIB
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
-from sharefs.transfer.schedule import STORING_BYTES_MAX
+from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
 from sharefs.transfer.vain import IN_VAIN_S
 from sharefs.wire.transfer import Ask, Lack, Offer, WantChunks
 from tests.transfer.transfer_network import (
@@ -368,7 +368,7 @@ def test_what_was_not_asked_for_is_not_kept_when_much_waits_to_be_stored() -> No
     network.up(Holder(ANNA, withholds_chunks=True).hold(file))
     network.want(file)
     network.run(0.5)
-    network.machine._schedule.storing_bytes = 2 * STORING_BYTES_MAX
+    network.machine._schedule.storing_bytes = 2 * UNSAFE_BYTES_MAX
     assert not network.machine.expects(BOB, file.id, 3)
     assert network.machine.expects(ANNA, file.id, 3)
 

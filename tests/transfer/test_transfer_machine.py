@@ -6,6 +6,7 @@ from sharefs.records.content import KIB, MIB
 from sharefs.records.ids import DeviceId, SpaceId
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
+from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
 from tests.transfer.transfer_network import (
     ANNA,
     BOB,
@@ -211,8 +212,46 @@ def test_a_disk_slower_than_the_network_slows_the_asking() -> None:
     network.up(Holder(ANNA, bytes_per_s=1000 * MIB).hold(file))
     waiter = network.want(file)
     network.run(6.0)
-    assert len(network.wants) < 160
+    assert len(network.wants) == UNSAFE_BYTES_MAX // MIB
     network.run(200)
+    assert waiter in network.satisfied
+
+
+def test_no_more_is_under_way_or_unsaved_than_may_be_lost_in_a_crash() -> None:
+    network, file = Network(), large_file(1, 400)
+    network.save_s = 0.5
+    network.up(Holder(ANNA, bytes_per_s=1000 * MIB).hold(file))
+    network.up(Holder(BOB, bytes_per_s=1000 * MIB).hold(file))
+    waiter = network.want(file)
+    network.run()
+    assert waiter in network.satisfied
+    assert network.unsafe_bytes_most == UNSAFE_BYTES_MAX
+
+
+def test_a_blocked_read_does_not_wait_for_the_disk_to_save_what_is_fetched() -> None:
+    network, file, other = Network(), large_file(1, 400), large_file(2, 4)
+    network.save_s = 1000.0
+    network.up(Holder(ANNA).hold(file, other))
+    network.want(file)
+    network.run(5.0)
+    waiter, began = network.want(other, 0, MIB, Priority.READ), network.now
+    network.run(5.0)
+    assert network.satisfied[waiter] - began < 0.1
+
+
+def test_what_was_held_back_is_asked_for_when_those_who_were_asked_are_gone() -> None:
+    network, file = Network(), large_file(1, 200)
+    holders = [Holder(DeviceId(bytes([number]) * 16)) for number in range(5)]
+    for holder in holders:
+        network.up(holder.hold(file))
+    waiter = network.want(file)
+    network.run(0.5)
+    for holder in holders[1:]:
+        holder.withholds_chunks = True
+    network.run(0.1)
+    for holder in holders[1:]:
+        network.down(holder.device)
+    network.run()
     assert waiter in network.satisfied
 
 

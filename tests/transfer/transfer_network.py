@@ -103,6 +103,11 @@ class Network:
         """Chunks that another local content has."""
         self.disk_error: UserError | None = None
         self.store_s = 0.001
+        self.save_s = 0.0
+        """From when a chunk is stored until a crash would not lose it."""
+        self.unsafe_bytes_most = 0
+        self._unsafe_bytes = 0
+        self._unsaved_bytes = 0
         self.steps = 0
         self._timer = 0
         self._queue: list[tuple[float, int, Callable[[], object]]] = []
@@ -202,12 +207,24 @@ class Network:
     def _store(self, content: ContentId, event: Event) -> None:
         self.do(events.StoreFailed(content, self.disk_error) if self.disk_error else event)
 
+    def _unsaved(self, size: int) -> None:
+        if self.save_s:
+            self._unsaved_bytes += size
+            self.do(events.Unsaved(self._unsaved_bytes))
+
+    def _saved(self, size: int) -> None:
+        self._unsafe_bytes -= size
+        self._unsaved(-size)
+
     def _send(self, device: DeviceId, message: Ask | WantChunks) -> None:
         match message:
             case Ask():
                 self.asks.append((self.now, device, message))
             case WantChunks(_, content, indexes):
                 self.wants += [(self.now, device, content, index) for index in indexes]
+                file, _ = self.holders[device].held.get(content, (None, 0))
+                self._unsafe_bytes += sum(file.manifest.lengths[i] for i in indexes) if file else 0
+                self.unsafe_bytes_most = max(self.unsafe_bytes_most, self._unsafe_bytes)
         holder = self.holders.get(device)
         if holder and not holder.mute:
             self.at(holder.latency_s, lambda: self._answer(holder, message))
@@ -249,6 +266,9 @@ class Network:
         if worth:
             kind = events.ChunkBad if holder.lies else events.ChunkStored
             after = kind(holder.device, event.content, event.index)
+            if not holder.lies:
+                self.at(self.store_s, lambda: self._unsaved(event.size_bytes))
+                self.at(self.store_s + self.save_s, lambda: self._saved(event.size_bytes))
             self.at(self.store_s, lambda: self._store(event.content, after))
             count = self.bytes_from.get(holder.device, 0)
             self.bytes_from[holder.device] = count + event.size_bytes
