@@ -12,15 +12,10 @@ import socket
 import threading
 from collections.abc import Callable
 
+import ifaddr
 from blake3 import blake3
 from zeroconf import Error as ZeroconfError
-from zeroconf import (  # type: ignore[attr-defined]  # get_all_addresses is not in its __all__
-    IPVersion,
-    ServiceInfo,
-    ServiceListener,
-    Zeroconf,
-    get_all_addresses,
-)
+from zeroconf import IPVersion, ServiceInfo, ServiceListener, Zeroconf
 
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.ticket import Address
@@ -48,12 +43,17 @@ def reachable_at(address: Address) -> tuple[Address, ...]:
     them. The loopback interface counts only where there is no other."""
     if not _listens_everywhere(address):
         return (address,)
-    hosts = sorted(set(get_all_addresses()))
+    hosts = _own_addresses()
     outside = [host for host in hosts if not ipaddress.ip_address(host).is_loopback]
     return tuple(
         Address(host, address.port, address.bulk_port)
         for host in (outside or hosts)[:REACHABLE_ADDRESSES_MAX]
     )
+
+
+def _own_addresses() -> list[str]:
+    adapters = ifaddr.get_adapters()
+    return sorted({str(ip.ip) for each in adapters for ip in each.ips if ip.is_IPv4})
 
 
 class Discovery:

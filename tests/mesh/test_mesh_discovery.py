@@ -74,7 +74,7 @@ def test_the_name_on_the_network_is_a_hash_of_the_key() -> None:
 def test_a_mesh_that_listens_everywhere_tells_the_addresses_of_its_interfaces(
     monkeypatch: pytest.MonkeyPatch, own: list[str], told: list[str]
 ) -> None:
-    monkeypatch.setattr(discovery_module, "get_all_addresses", lambda: own)
+    monkeypatch.setattr(discovery_module, "_own_addresses", lambda: sorted(set(own)))
     everywhere = Address("0.0.0.0", 7000, 7001)
     assert [address.host for address in reachable_at(everywhere)] == told
     assert all(

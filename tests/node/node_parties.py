@@ -92,6 +92,10 @@ class Party:
         self.service.start()
         return self
 
+    def listen_anywhere(self) -> None:
+        """At the next start, as at the first."""
+        self._listen = "127.0.0.1:0"
+
     def down(self) -> None:
         self.service.close()
 
