@@ -27,7 +27,15 @@ from sharefs.records.content import (
     encode_manifest,
     make_manifest,
 )
-from sharefs.records.entry import Entry, EntryType, check_name, decode_entry, encode_entry
+from sharefs.records.entry import (
+    TARGET_SIZE_BYTES_MAX,
+    Entry,
+    EntryType,
+    check_name,
+    check_target,
+    decode_entry,
+    encode_entry,
+)
 from sharefs.records.ids import (
     ROOT,
     ContentId,
@@ -38,13 +46,16 @@ from sharefs.records.ids import (
     RecordHash,
     SpaceId,
     creator_of,
+    device_id,
     item_id,
+    person_id,
 )
 from sharefs.records.record import (
     RECORD_SIZE_BYTES_MAX,
     Record,
     decode_record,
     encode_record,
+    hash_record,
     sees,
 )
 from tests.shapes import faults, refuses, refuses_or_keeps, values
@@ -176,6 +187,15 @@ def test_a_context_out_of_order_is_refused(record: Record, data: st.DataObject) 
 
 
 @given(records)
+def test_a_record_is_named_by_all_that_it_says(record: Record) -> None:
+    name = hash_record(encode_record(record))
+    again = hash_record(encode_record(decode_record(encode_record(record))))
+    later = msgspec.structs.replace(record, stamp=record.stamp ^ 1)
+    assert len(name) == 32
+    assert again == name != hash_record(encode_record(later))
+
+
+@given(records)
 def test_a_record_of_the_top_folder_is_refused(record: Record) -> None:
     refuses(decode_record, encode_record(msgspec.structs.replace(record, item=ROOT)))
 
@@ -269,6 +289,29 @@ def test_only_the_device_s_key_signs_a_commit() -> None:
     for stranger in (PublicKey(b"\xff" * 32), PublicKey(b"\x01" + bytes(31))):
         with pytest.raises(RemoteProtocolError):
             verify_commit(commit, stranger)
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("", NameNotPossible),
+        ("a\x00b", NameNotPossible),
+        ("x" * (TARGET_SIZE_BYTES_MAX + 1), NameTooLong),
+        ("ü" * TARGET_SIZE_BYTES_MAX, NameTooLong),
+        ("\udc80", NameNotText),
+    ],
+)
+def test_a_link_points_where_every_member_can_point(target: str, error: type[Exception]) -> None:
+    check_target("../any where")
+    check_target("x" * TARGET_SIZE_BYTES_MAX)
+    with pytest.raises(error):
+        check_target(target)
+
+
+def test_people_and_devices_are_named_by_their_keys() -> None:
+    keys = [PublicKey(bytes([number] * 32)) for number in range(3)]
+    assert len({person_id(key) for key in keys}) == len({device_id(key) for key in keys}) == 3
+    assert {len(person_id(key)) for key in keys} == {len(device_id(key)) for key in keys} == {16}
 
 
 def test_the_creator_is_in_the_item_s_id() -> None:

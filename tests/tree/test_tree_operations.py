@@ -8,11 +8,21 @@ import pytest
 
 from sharefs.errors import NameNotPossible, NameNotText, NameTooLong
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
-from sharefs.records.ids import ROOT, ContentId, DeviceId, Incarnation, ItemId, item_id
+from sharefs.records.ids import (
+    ROOT,
+    ContentId,
+    Coordinate,
+    DeviceId,
+    Incarnation,
+    ItemId,
+    creator_of,
+    item_id,
+)
 from sharefs.records.record import ContextEntry, Record, context_of
 from sharefs.records.shown import Shown
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
+from sharefs.tree.tree import heads_behind
 from tests.tree.histories import DEVICES, Replica
 from tests.tree.rows import row
 
@@ -205,6 +215,69 @@ def test_the_last_of_two_writers_on_one_device_wins_as_on_a_disk() -> None:
         )
     assert anna.contents() == {"a": held(3).content}
     assert len(anna.replica.memory.heads(made.item)) == 1
+
+
+def test_what_makes_an_item_is_told_from_what_goes_on_with_one() -> None:
+    anna, _, item = _conflict()
+    loser = anna.replica.memory.losers(item)[0]
+    assert operations.make_folder(new_item(ANNA), ROOT, "docs", 1).is_drawn
+    assert not operations.keep(*anna.winner(item)).is_drawn
+    apart = operations.keep_apart(operations.item_apart(loser), loser, 9)
+    assert not apart.is_drawn, "others may make the same item"
+
+
+def test_a_kept_loser_has_one_id_whoever_keeps_it_and_another_for_each_loser() -> None:
+    anna, bob, item = _conflict()
+    (here,), (there,) = (member.replica.memory.losers(item) for member in (anna, bob))
+    assert operations.item_apart(here) == operations.item_apart(there)
+    assert creator_of(operations.item_apart(here)) == BOB, "whose version it is"
+    device, incarnation, sequence = here.version
+    versions = [
+        Coordinate(device, incarnation, sequence + 1),
+        Coordinate(device, Incarnation(b"x" * 8), sequence),
+        Coordinate(ANNA, incarnation, sequence),
+    ]
+    others = [
+        msgspec.structs.replace(here, item=new_item(BOB)),
+        *(msgspec.structs.replace(here, version=version) for version in versions),
+    ]
+    assert len({operations.item_apart(row) for row in (here, *others)}) == 5
+
+
+def test_who_sees_the_winner_has_seen_no_loser_and_the_other_way_round() -> None:
+    anna, _, item = _conflict()
+    heads = anna.replica.memory.heads(item)
+    winner, _ = anna.winner(item)
+    (loser,) = anna.replica.memory.losers(item)
+    assert [head.coordinate for head in heads_behind(winner, heads)] == [winner.version]
+    assert [head.coordinate for head in heads_behind(loser, heads)] == [loser.version]
+    gone = msgspec.structs.replace(winner, version=winner.version._replace(sequence=10**6))
+    assert heads_behind(gone, heads) == []
+
+
+def test_keeping_the_loser_leaves_name_place_and_identity() -> None:
+    anna, bob, item = _conflict()
+    winner, _ = anna.winner(item)
+    (loser,) = anna.replica.memory.losers(item)
+    heads = anna.replica.memory.heads(item)
+    anna.author(operations.keep_loser(winner, loser, heads), 9)
+    bob.hear(anna)
+    assert anna.contents() == bob.contents() == {"a": held(3).content}
+    assert anna.winner(item)[0].mtime_ns == held(3).mtime_ns
+
+
+def test_keeping_the_loser_undoes_a_delete() -> None:
+    anna, bob, item = _conflict()
+    anna.author(operations.remove(*anna.winner(item)), 20)
+    bob.hear(anna)
+    (loser,) = bob.replica.memory.losers(item)
+    bob.author(operations.keep_loser(*_whole(bob, item, loser)), 30)
+    anna.hear(bob)
+    assert anna.contents() == bob.contents() == {"a": held(3).content}
+
+
+def _whole(member: Member, item: ItemId, loser: Shown) -> tuple[Shown, Shown, list[Record]]:
+    return member.winner(item)[0], loser, member.replica.memory.heads(item)
 
 
 def _conflict() -> tuple[Member, Member, ItemId]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import count, pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
 from sharefs.records.ids import ROOT, ContentId, DeviceId, Incarnation, ItemId, item_id
@@ -162,6 +163,44 @@ def test_a_file_and_a_folder_of_one_name_are_told_apart() -> None:
     file, folder = write(ANNA, "a"), write(BOB, "a", type=FOLDER)
     inside, other = write(BOB, "x", folder.item), write(CAROL, "a", type=FOLDER)
     assert show(file, folder, inside, other) == ["a", "a (Bob)/", "a (Bob)/x"]
+
+
+def test_a_part_of_a_merged_folder_that_moves_into_the_other_part_stands_in_it() -> None:
+    """And a folder in it, that was shown in the other part, goes along, although it has a name to
+    get in both."""
+    docs, part = write(ANNA, "docs", type=FOLDER), write(BOB, "docs", type=FOLDER)
+    inside, merged = write(ANNA, "x", docs.item, FOLDER), write(BOB, "x", part.item, FOLDER)
+    file = write(BOB, "f", merged.item)
+    moved = write(ANNA, "part", docs.item, FOLDER, over=(part,))
+    renamed = write(ANNA, "y", docs.item, FOLDER, over=(inside,))
+    replica = Replica(CAROL)
+    replica.receive(docs, part, inside, merged, file)
+    replica.check()
+    assert paths(replica) == ["docs/", "docs/x/", "docs/x/f"]
+    replica.receive(moved, renamed)
+    replica.check()
+    assert paths(replica) == ["docs/", "docs/part/", "docs/part/x/", "docs/part/x/f", "docs/y/"]
+
+
+@pytest.mark.parametrize("unreadable", ["kind", "body"])
+def test_what_a_later_version_of_sharefs_wrote_is_kept_and_not_shown(unreadable: str) -> None:
+    """Here of a folder that is a part of a merged one: what is in it stands where it was put."""
+    docs, part = write(ANNA, "docs", type=FOLDER), write(BOB, "docs", type=FOLDER)
+    file = write(BOB, "f", part.item)
+    later = write(BOB, "docs", type=FOLDER, over=(part,))
+    later = (
+        replace(later, kind="later") if unreadable == "kind" else replace(later, body=b"\x91\x05")
+    )
+    replica = Replica(CAROL)
+    replica.receive(docs, part, file)
+    assert paths(replica) == ["docs/", "docs/f"]
+    replica.receive(later)
+    replica.check()
+    assert [row.shown for row in replica.rows() if row.place == ROOT] == ["docs"]
+    assert replica.memory.heads(part.item) == [later]
+    replica.receive(write(BOB, "papers", type=FOLDER, over=(later,)))
+    replica.check()
+    assert paths(replica) == ["docs/", "papers/", "papers/f"]
 
 
 def test_a_record_for_the_root_is_ignored() -> None:
