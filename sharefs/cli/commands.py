@@ -19,6 +19,7 @@ from sharefs import __version__
 from sharefs.cli import arguments, background, display
 from sharefs.cli.fetching import fetch_and_show
 from sharefs.errors import BadArgument, EntryExists, LastCopy
+from sharefs.node.options import NodeOptions
 from sharefs.node.reports import ConflictReport, SpaceReport, TransferReport
 from sharefs.store.home import Home
 from sharefs.web.client import Client
@@ -126,7 +127,11 @@ def up(
     context: typer.Context,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, until Ctrl-C.")] = False,
     listen: Annotated[
-        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where others reach you.")
+        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")
+    ] = None,
+    announce: Annotated[
+        str | None,
+        typer.Option("--announce", metavar="HOST:PORT", help="Where others reach you instead."),
     ] = None,
     mount: Annotated[
         Path | None,
@@ -145,19 +150,21 @@ def up(
 ) -> None:
     """Start your node and its mount, in the background."""
     here = home_of(context)
-    listen = arguments.check_listen(listen)
+    listen, announce = arguments.check_listen(listen), arguments.check_listen(announce)
     # Paths are compared with it, and those are resolved as far as their last part.
     mount = (here.mount_default if mount is None else mount).resolve()
     here.read_identity()
     here.prepare()
     if foreground:
-        _run_here(here, listen, mount, not no_discovery, libfuse, report)
+        options = NodeOptions(listen, mount, not no_discovery, announce, libfuse)
+        _run_here(here, options, report)
         return
-    options = ["--mount", os.fspath(mount)]
-    options += [] if listen is None else ["--listen", listen]
-    options += ["--no-discovery"] if no_discovery else []
-    options += ["--libfuse"] if libfuse else []
-    command = background.node_command(_invocation(context).folder, options)
+    told = ["--mount", os.fspath(mount)]
+    told += [] if listen is None else ["--listen", listen]
+    told += ["--no-discovery"] if no_discovery else []
+    told += [] if announce is None else ["--announce", announce]
+    told += ["--libfuse"] if libfuse else []
+    command = background.node_command(_invocation(context).folder, told)
     background.start(command, here.log_file)
     with Client(here.socket_file) as client:
         status = client.status()
@@ -166,22 +173,14 @@ def up(
         display.complain(notice)
 
 
-def _run_here(
-    here: Home,
-    listen: str | None,
-    mount: Path,
-    discovery: bool,
-    libfuse: bool,
-    report: int | None,
-) -> None:
+def _run_here(here: Home, options: NodeOptions, report: int | None) -> None:
     # The node and its libraries take their time to load, and no other command needs them.
     from sharefs.cli import foreground
-    from sharefs.node.node import NodeOptions
     from sharefs.node.service import Service
 
     def make_node() -> Service:
         foreground.log_to(here.log_file, also_to_terminal=report is None)
-        return Service(here, NodeOptions(listen, mount, discovery, libfuse))
+        return Service(here, options)
 
     if report is not None:
         foreground.serve_reporting(make_node, here.socket_file, report)

@@ -6,13 +6,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from sharefs.errors import (
-    AddressNotUsable,
-    BadArgument,
     HomeNotUsable,
     NodeFailed,
     NoSuchSpace,
@@ -23,12 +19,14 @@ from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
+from sharefs.node import listening
 from sharefs.node.admission import Admission
 from sharefs.node.carriage import Carriage
 from sharefs.node.desk import Desk
 from sharefs.node.events import ConflictChanged, Events
 from sharefs.node.exchange import Exchange
 from sharefs.node.loop import Loop
+from sharefs.node.options import NodeOptions
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
 from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
@@ -58,19 +56,6 @@ POOL_THREADS = 3
 DIAL_INTERVAL_SECONDS = 30.0
 SETTLE_SECONDS_MAX = 20.0
 FLUSH_SECONDS_MAX = 1.0
-DEFAULT_LISTEN = "0.0.0.0 0 0"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeOptions:
-    """What `up` was told. None stands for the default, or what was used before."""
-
-    listen: str | None = None
-    """`HOST:PORT`; port 0 for any. Bulk goes over the next port."""
-    mount: Path | None = None
-    discovery: bool = True
-    libfuse: bool = False
-    """Mount through libfuse."""
 
 
 class Node:
@@ -109,7 +94,8 @@ class Node:
         mesh = Mesh(identity.secrets.curve_secret, identity.certificate.curve_key, self._admits)
         self._closing.append(mesh.close)
         pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="sharefs-pool")
-        self._compose(store, mesh, pool, identity, self._listen(mesh, store))
+        address = listening.listen(mesh, store, self.options.listen)
+        self._compose(store, mesh, pool, identity, address)
         self.loop.start()
         # From the last to the first, in the order in which nothing is lost: programs let go, drafts
         # are published, bits saved, the peers told.
@@ -160,28 +146,13 @@ class Node:
             loop=self.loop,
             pool=pool,
             address=address,
+            announced=listening.announced(self.options.announce),
         )
         self.exchange = Exchange(self.state, self._roster_grew)
         self.peers = Peers(self.state, self._peer_up, self._peer_down)
         self.carriage = Carriage(self.state, self.peers)
         self.desk = Desk(self.state, self.carriage.holders_online)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
-
-    def _listen(self, mesh: Mesh, store: Store) -> Address:
-        """Where we were told to, or where we were before, or anywhere."""
-        ledger = Ledger(store)
-        if self.options.listen is not None:
-            host, port = parse_address(self.options.listen)
-            address = mesh.listen(host, port, port + 1 if port else 0)
-        else:
-            host, before, bulk_before = (ledger.setting("listen") or DEFAULT_LISTEN).split()
-            try:
-                address = mesh.listen(host, int(before), int(bulk_before))
-            except AddressNotUsable:
-                address = mesh.listen(host, 0, 0)
-        with store.transaction():
-            ledger.set_setting("listen", f"{address.host} {address.port} {address.bulk_port}")
-        return address
 
     def _begin(self) -> None:
         for row in self.state.ledger.spaces():
@@ -440,11 +411,3 @@ class Node:
                 return self.state.replicas[row.id]
         names = ", ".join(row.name for row in rows) or "none yet"
         raise NoSuchSpace(f"There is no space named {name} here. Your spaces: {names}.")
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT`. Raises BadArgument."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65534:
-        raise BadArgument(f"{text} is no address to listen on: write HOST:PORT, as 0.0.0.0:4747.")
-    return host.strip("[]"), int(port)

@@ -162,7 +162,8 @@ class Peers:
 
     def addresses(self) -> tuple[Address, ...]:
         """Where we can be reached."""
-        return reachable_at(self._state.address)
+        announced = self._state.announced
+        return reachable_at(self._state.address) if announced is None else (announced,)
 
     def announce(self) -> None:
         """Our spaces, their members or our addresses changed."""

@@ -14,7 +14,8 @@ import sharefs
 from sharefs.errors import NoConflict, NoSuchEntry, NotInASpace, SharefsError, UserError
 from sharefs.node.conflicts import LOSER, WINNER, version_name
 from sharefs.node.events import Happening, Queue
-from sharefs.node.node import Node, NodeOptions
+from sharefs.node.node import Node
+from sharefs.node.options import NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.reports import (
     ConflictEvent,

@@ -52,6 +52,9 @@ class State:
     pool: ThreadPoolExecutor
     """Hashing, chunking, verifying, syncing."""
     address: Address
+    """Where we listen."""
+    announced: Address | None = None
+    """Where others find us, if elsewhere."""
     replicas: dict[SpaceId, Replica] = field(default_factory=dict)
     devices: dict[PublicKey, Certificate] = field(default_factory=dict)
     """Every device that some roster knows, by the key its sockets show."""

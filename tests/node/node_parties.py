@@ -18,7 +18,8 @@ from sharefs.mount import kernel
 from sharefs.mount.core import Core
 from sharefs.node import carriage
 from sharefs.node import node as node_module
-from sharefs.node.node import Node, NodeOptions
+from sharefs.node.node import Node
+from sharefs.node.options import NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.service import Service
 from sharefs.records.entry import EntryType

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sharefs.errors import DatabaseTooNew, HomeNotUsable, NodeAlreadyRunning, NodeFailed
-from sharefs.node.node import NodeOptions
+from sharefs.node.options import NodeOptions
 from sharefs.node.service import Service
 from sharefs.records.ids import ROOT
 from sharefs.store.contents import ContentStore

@@ -11,8 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,6 +110,8 @@ class Node:
         self.pid = 0
         self._process: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
+        self._listen = "127.0.0.1:0"
+        self._announce: str | None = None
         self._listened = False
         self.mount.mkdir(parents=True)
 
@@ -148,9 +150,14 @@ class Node:
 
     def options(self) -> list[str | Path]:
         """Those of `up`: it listens anywhere the first time, and then where it did before."""
-        listen: list[str | Path] = [] if self._listened else ["--listen", "127.0.0.1:0"]
+        listen: list[str | Path] = [] if self._listened else ["--listen", self._listen]
+        announce = [] if self._announce is None else ["--announce", self._announce]
         self._listened = True
-        return [*listen, "--mount", self.mount, "--no-discovery"]
+        return [*listen, *announce, "--mount", self.mount, "--no-discovery"]
+
+    def reachable_at(self, port: int, announced: int) -> None:
+        """Before it is up: have it listen on one port, and announce another."""
+        self._listen, self._announce = f"127.0.0.1:{port}", f"127.0.0.1:{announced}"
 
     def begin(self) -> None:
         """Start it without a command to wait for it."""
@@ -202,6 +209,16 @@ class Node:
     def kill(self) -> None:
         """As a crash ends it."""
         self._signal(signal.SIGKILL)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it stand still meanwhile."""
+        assert self._process is not None, "it runs"
+        signal.pidfd_send_signal(self._process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            signal.pidfd_send_signal(self._process, signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "it runs"
@@ -334,12 +351,12 @@ def _mount_points() -> list[str]:
 class Group:
     """Nodes that go when the group goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_max: float = GROUP_S_MAX) -> None:
         # The names of Unix sockets are short, so that a folder of pytest's would not do.
         self.base = Path(tempfile.mkdtemp(prefix="sharefs-"))
         self.nodes: list[Node] = []
         self._closing: list[Callable[[], None]] = []
-        self._watchdog = threading.Timer(GROUP_S_MAX, self._kill_all)
+        self._watchdog = threading.Timer(seconds_max, self._kill_all)
         self._watchdog.daemon = True
         self._watchdog.start()
         self.expected: list[str] = []
