@@ -141,10 +141,6 @@ def up(
     no_discovery: Annotated[
         bool, typer.Option("--no-discovery", help="Neither announce nor look for devices nearby.")
     ] = False,
-    libfuse: Annotated[
-        bool,
-        typer.Option("--libfuse", help="Let libfuse talk to the kernel, should there be trouble."),
-    ] = False,
     report: Annotated[int | None, typer.Option("--report", hidden=True)] = None,
     home: LocalHome = None,
 ) -> None:
@@ -156,14 +152,13 @@ def up(
     here.read_identity()
     here.prepare()
     if foreground:
-        options = NodeOptions(listen, mount, not no_discovery, announce, libfuse)
+        options = NodeOptions(listen, mount, not no_discovery, announce)
         _run_here(here, options, report)
         return
     told = ["--mount", os.fspath(mount)]
     told += [] if listen is None else ["--listen", listen]
     told += ["--no-discovery"] if no_discovery else []
     told += [] if announce is None else ["--announce", announce]
-    told += ["--libfuse"] if libfuse else []
     command = background.node_command(_invocation(context).folder, told)
     background.start(command, here.log_file)
     with Client(here.socket_file) as client:

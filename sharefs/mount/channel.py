@@ -1,12 +1,12 @@
 """How do the kernel's requests reach the core, with no library in between?
 
 Each thread of the crew reads a request from /dev/fuse, has the core do it, and writes the answer.
-The kernel's node ids are our inode numbers, which are never used twice; so nothing is kept for
-the kernel, and its FORGET needs no answer. What it still knows by an inode that is gone here is
-answered with ESTALE, and the kernel looks the name up again.
+The kernel's nodes are our inode numbers, which are never used twice, but for files of which an
+older version is open (`nodes`). What it asks by a node that names do not lead to any more is
+answered with ESTALE, and it looks the name up again.
 
 The kernel keeps names and attributes for a second. It forgets pages when it sees another time or
-size, and when a file is opened whose version is not the one its pages are of (`pages`).
+size, and when a file is opened whose version is not the one its pages are of.
 """
 
 import contextlib
@@ -58,7 +58,10 @@ class Channel:
         self._core = core
         self._owner = protocol.Owner(os.getuid(), os.getgid())
         self._numbers = itertools.count(1)
+        self._nodes = core.nodes
         self._handles: dict[int, Handle] = {}
+        self._opened_by: dict[int, list[Handle]] = {}
+        """By the node that the kernel knows them by."""
         self._listings: dict[int, list[tuple[bytes, Attributes]]] = {}
         self._ready = threading.Event()
         self._handlers = self._bind()
@@ -100,8 +103,8 @@ class Channel:
             Operation.ACCESS: self._access,
             Operation.CREATE: self._create,
             Operation.DESTROY: lambda ino, body: b"",
-            Operation.FORGET: lambda ino, body: None,
-            Operation.BATCH_FORGET: lambda ino, body: None,
+            Operation.FORGET: self._forget,
+            Operation.BATCH_FORGET: self._forget_many,
         }
 
     # --- requests ---------------------------------------------------------------------------------
@@ -154,39 +157,38 @@ class Channel:
 
     def _init(self, ino: int, body: memoryview) -> bytes:
         _, minor, read_ahead, offered = protocol.read_words(body)
-        if offered & protocol.Feature.INIT_EXT:
-            offered |= protocol.read_words(body, 16)[0] << 32
         self._ready.set()
         return protocol.init(minor, read_ahead, offered, BACKGROUND_REQUESTS_MAX)
 
     # --- looking ----------------------------------------------------------------------------------
 
     def _entry(self, found: Attributes) -> bytes:
-        return protocol.entry(found, self._owner, TIMEOUT_SECONDS)
+        node = self._core.node_of(found.ino)
+        return protocol.entry(node, found, self._owner, TIMEOUT_SECONDS)
 
     def _lookup(self, folder: int, body: memoryview) -> bytes:
         return self._entry(self._core.lookup(folder, *_names(body)))
 
-    def _attributes(self, ino: int) -> Attributes:
-        try:
-            return self._core.getattr(ino)
-        except NoSuchEntry:
-            # A file whose name is gone, but which a program has open.
-            for handle in list(self._handles.values()):
-                if handle.ino == ino:
-                    return self._core.getattr_open(handle)
-            raise
+    def _attributes(self, node: int) -> Attributes:
+        # While it is open it stays as it was opened, if need be without a name.
+        handles = self._opened_by.get(node)
+        if handles:
+            return self._core.getattr_open(handles[0])
+        if not self._nodes.is_current(node):
+            raise NoSuchEntry("The file has another version by now.")
+        return self._core.getattr(self._nodes.ino_of(node))
 
     def _answer_attributes(self, found: Attributes) -> bytes:
         return protocol.attributes(found, self._owner, TIMEOUT_SECONDS)
 
-    def _getattr(self, ino: int, body: memoryview) -> bytes:
+    def _getattr(self, node: int, body: memoryview) -> bytes:
         flags, _, low, high = protocol.read_words(body)
         handle = self._handles.get(low | high << 32) if flags & _BY_HANDLE else None
-        found = self._attributes(ino) if handle is None else self._core.getattr_open(handle)
+        found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
         return self._answer_attributes(found)
 
-    def _setattr(self, ino: int, body: memoryview) -> bytes:
+    def _setattr(self, node: int, body: memoryview) -> bytes:
+        ino = self._nodes.ino_of(node)
         fields = protocol.read_setattr(body)
         changed, number, size, seconds, nanoseconds, mode = (
             *(fields[index] for index in (0, 2, 3, 6, 9, 11)),
@@ -201,11 +203,20 @@ class Channel:
         if changed & Changed.MTIME:
             now = changed & Changed.MTIME_NOW
             self._core.utimens(ino, (seconds, UTIME_NOW if now else nanoseconds))
-        found = self._attributes(ino) if handle is None else self._core.getattr_open(handle)
+        found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
         return self._answer_attributes(found)
 
-    def _access(self, ino: int, body: memoryview) -> bytes:
-        self._core.check_access(ino, protocol.read_number(body)[0] & 0xFFFFFFFF)
+    def _forget(self, node: int, body: memoryview) -> None:
+        self._nodes.forget(node, protocol.read_number(body)[0])
+
+    def _forget_many(self, node: int, body: memoryview) -> None:
+        for id, count in protocol.forgotten(body):
+            self._nodes.forget(id, count)
+
+    def _access(self, node: int, body: memoryview) -> bytes:
+        self._core.check_access(
+            self._nodes.ino_of(node), protocol.read_number(body)[0] & 0xFFFFFFFF
+        )
         return b""
 
     def _readlink(self, ino: int, body: memoryview) -> bytes:
@@ -227,16 +238,16 @@ class Channel:
         return self._listing(body, None)
 
     def _readdirplus(self, ino: int, body: memoryview) -> bytes:
-        return self._listing(body, self._owner)
+        return self._listing(body, self._entry)
 
-    def _listing(self, body: memoryview, owner: protocol.Owner | None) -> bytes:
+    def _listing(self, body: memoryview, make_entry: Callable[[Attributes], bytes] | None) -> bytes:
         number, first, size = protocol.read_read(body)
         listing = self._listings[number]
         if first == 0:
             # A program that rewinds wants to see the folder as it is now.
             listing = self._listings[number] = self._list(listing[0][1].ino)
         rest = itertools.islice(listing, first, None)
-        return protocol.listing(rest, first, size, owner, TIMEOUT_SECONDS)
+        return protocol.listing(rest, first, size, make_entry)
 
     def _releasedir(self, ino: int, body: memoryview) -> bytes:
         del self._listings[protocol.read_number(body)[0]]
@@ -245,34 +256,43 @@ class Channel:
     def _statfs(self, ino: int, body: memoryview) -> bytes:
         return protocol.room(*self._core.room())
 
-    def _getxattr(self, ino: int, body: memoryview) -> bytes:
+    def _getxattr(self, node: int, body: memoryview) -> bytes:
         (name,) = bytes(body[8:]).split(b"\0")[:-1]
-        data = self._core.getxattr(ino, os.fsdecode(name))
+        data = self._core.getxattr(self._nodes.ino_of(node), os.fsdecode(name))
         return _sized(data, int.from_bytes(body[:4], "little"))
 
-    def _listxattr(self, ino: int, body: memoryview) -> bytes:
-        names = self._core.listxattr(ino)
+    def _listxattr(self, node: int, body: memoryview) -> bytes:
+        names = self._core.listxattr(self._nodes.ino_of(node))
         data = b"".join(name.encode() + b"\0" for name in names)
         return _sized(data, int.from_bytes(body[:4], "little"))
 
     # --- files ------------------------------------------------------------------------------------
 
-    def _open(self, ino: int, body: memoryview) -> bytes:
+    def _open(self, node: int, body: memoryview) -> bytes:
         flags = int.from_bytes(body[:4], "little")
-        return self._opened(self._core.open(ino, flags))
+        return self._opened(self._core.open(self._nodes.ino_of(node), flags), node)
 
     def _create(self, folder: int, body: memoryview) -> bytes:
         flags, mode, _, _ = protocol.read_words(body)
         (name,) = _names(body[16:])
         handle = self._core.create(folder, name, mode, flags)
-        opened = self._opened(handle)
+        opened = self._opened(handle, None)
         return self._entry(self._core.getattr_open(handle)) + opened
 
-    def _opened(self, handle: Handle) -> bytes:
-        opening = self._core.opening(handle)
+    def _opened(self, handle: Handle, node: int | None) -> bytes:
+        try:
+            keep = self._core.opened_by(handle, node)
+        except NoSuchEntry:
+            self._core.release(handle)
+            raise
+        assert handle.node is not None, "it is open now"
         number = next(self._numbers)
         self._handles[number] = handle
-        return protocol.opened(number, direct=opening.direct, keep=opening.keep)
+        self._opened_by.setdefault(handle.node.id, []).append(handle)
+        if not keep and node is not None:
+            # It may believe in the size of an earlier version.
+            self._tell(protocol.attributes_changed(node))
+        return protocol.opened(number, keep=keep)
 
     def _read(self, ino: int, body: memoryview) -> bytes:
         number, offset, size = protocol.read_read(body)
@@ -287,8 +307,13 @@ class Channel:
         self._core.sync(self._handles[protocol.read_number(body)[0]])
         return b""
 
-    def _release(self, ino: int, body: memoryview) -> bytes:
-        self._core.release(self._handles.pop(protocol.read_number(body)[0]))
+    def _release(self, node: int, body: memoryview) -> bytes:
+        handle = self._handles.pop(protocol.read_number(body)[0])
+        handles = self._opened_by[node]
+        handles.remove(handle)
+        if not handles:
+            self._opened_by.pop(node, None)
+        self._core.release(handle)
         return b""
 
     # --- names ------------------------------------------------------------------------------------
@@ -350,16 +375,16 @@ class Channel:
         os.close(self._device)
 
     def forget(self, path: str) -> None:
-        """Tell the kernel that attributes and bytes of a path, as `/Family/a`, may have changed.
-
-        Not from a thread that serves the mount: the kernel waits for pages that are being read.
-        """
+        """Tell the kernel that the attributes of a path, as `/Family/a`, may have changed."""
         ino = ROOT_INO
         for name in path.strip("/").split("/"):
             ino = self._core.find(ino, name).ino
-        # ENOENT, if the kernel does not know it.
-        with contextlib.suppress(FileNotFoundError):
-            os.write(self._device, protocol.inode_changed(ino))
+        self._tell(protocol.attributes_changed(self._core.node_of(ino)))
+
+    def _tell(self, notification: bytes) -> None:
+        # ENOENT, if the kernel does not know the node.
+        with contextlib.suppress(OSError):
+            os.write(self._device, notification)
 
 
 _WITH_BYTES = frozenset({Operation.READ, Operation.WRITE})

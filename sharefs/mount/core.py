@@ -27,7 +27,7 @@ from sharefs.mount.files import Files, Handle
 from sharefs.mount.listing import Listing, type_of
 from sharefs.mount.moves import Moves, Schedule
 from sharefs.mount.names import is_temporary
-from sharefs.mount.pages import PageCache
+from sharefs.mount.nodes import Nodes
 from sharefs.mount.ports import Changes, Contents, SpaceFolder, View
 from sharefs.records.entry import EntryType, check_name
 from sharefs.records.ids import ROOT, Coordinate, DeviceId, Incarnation
@@ -56,7 +56,8 @@ class Core:
         self._changes = changes
         self._overlay = Overlay()
         self._listing = Listing(self._overlay, view)
-        self._files = Files(self._overlay, view, contents, changes, PageCache())
+        self.nodes = Nodes()
+        self._files = Files(self._overlay, view, contents, changes, self.nodes)
         self._moves = Moves(self._overlay, self._listing, self._files, view, changes, schedule)
         self.find = self._listing.find
         self.children = self._listing.children
@@ -64,7 +65,8 @@ class Core:
         self.read = self._files.read
         self.write = self._files.write
         self.sync = self._files.sync
-        self.opening = self._files.opening
+        self.node_of = self._files.node_of
+        self.opened_by = self._files.opened_by
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -79,19 +81,20 @@ class Core:
         return self.attributes(self._listing.by_ino(ino))
 
     def getattr_open(self, handle: Handle) -> Attributes:
-        """What fstat says, which may be of a file whose name is gone."""
+        """What fstat says: of the version that was opened, and maybe of a file whose name is
+        gone."""
         draft = self._overlay.draft(handle.ino)
-        if draft is None or handle.orphaned:
+        if draft is None or handle.orphaned or draft.node is not handle.node:
             draft = handle.draft
         if draft is not None:
             return attributes_of_draft(draft)
-        if not handle.orphaned:
-            try:
-                return self.getattr(handle.ino)
-            except errors.NoSuchEntry:
-                pass
-        assert handle.seen is not None
-        return attributes_of_entry(handle.seen, True)._replace(nlink=0)
+        seen, entry = handle.seen, self._view.entry(handle.ino)
+        assert seen is not None, "what is no draft was published"
+        gone = handle.orphaned or entry is None or not entry.live
+        if entry is None or gone or (entry.content, entry.size) != (seen.content, seen.size):
+            attributes = attributes_of_entry(seen, True)
+            return attributes._replace(nlink=0) if gone else attributes
+        return self.getattr(handle.ino)
 
     def parent(self, ino: int) -> int:
         """The inode of the folder that a folder is in."""

@@ -20,6 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from sharefs.mount.names import is_temporary
+from sharefs.mount.nodes import Node
 from sharefs.mount.ports import Base
 from sharefs.records.shown import Shown
 
@@ -69,6 +70,8 @@ class DraftFile:
     """The draft on its way that this one grew from."""
     successor: "DraftFile | None" = None
     published: Shown | None = None
+    node: Node | None = None
+    """The kernel's, through whose pages it is written; None where no kernel is."""
     superseded: list[Path] = field(default_factory=list)
     """Files of drafts that could not be published, and whose bytes went into this one."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sharefs import errors
 from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
-from sharefs.mount.pages import Opening, PageCache
+from sharefs.mount.nodes import Node, Nodes
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
 from sharefs.mount.publishing import Publishing, written_name
 from sharefs.records.shown import Shown
@@ -37,7 +37,8 @@ class Handle:
     reader: Reader | None = None
     orphaned: bool = False
     """Its name was removed here before it wrote: what it writes is nobody's."""
-    direct: bool = False
+    node: Node | None = None
+    """The kernel's, by which it was opened; None where no kernel is."""
 
     @property
     def is_local(self) -> bool:
@@ -49,14 +50,14 @@ class Files:
     """Open files, and the way of their drafts into the view. Thread-safe."""
 
     def __init__(
-        self, overlay: Overlay, view: View, contents: Contents, changes: Changes, pages: PageCache
+        self, overlay: Overlay, view: View, contents: Contents, changes: Changes, nodes: Nodes
     ) -> None:
         self._overlay = overlay
         self._view = view
         self._contents = contents
         self._changes = changes
-        self._pages = pages
-        self.publishing = Publishing(overlay, view, contents, changes, pages, self.is_written)
+        self._nodes = nodes
+        self.publishing = Publishing(overlay, view, contents, changes, nodes, self.is_written)
         self._writers: dict[int, int] = {}
         self._handles: dict[int, list[Handle]] = {}
         self._copying = [threading.Lock() for _ in range(COPY_LOCKS)]
@@ -100,11 +101,28 @@ class Files:
         if handle.writing:
             self._writers[handle.ino] = self._writers.get(handle.ino, 0) + 1
 
-    def opening(self, handle: Handle) -> Opening:
-        """How the kernel is to open the file of a new handle."""
-        opening = self._pages.opened(handle.ino, _version(handle))
-        handle.direct = opening.direct
-        return opening
+    def node_of(self, ino: int) -> int:
+        """The node to tell the kernel of, which looked the file up."""
+        if not self._nodes.in_use(ino):
+            return ino
+        draft, entry = self._overlay.draft(ino), self._view.entry(ino)
+        parked = self._overlay.parked(ino)
+        if draft is not None:
+            return self._nodes.lead_to(ino, draft)
+        seen = entry if parked is None else parked.entry
+        return self._nodes.lead_to(ino, None if seen is None else seen.content)
+
+    def opened_by(self, handle: Handle, id: int | None) -> bool:
+        """The kernel opened it by a node, or, for None, makes the file: whether it may keep its
+        pages. Raises NoSuchEntry if names do not lead to that node any more."""
+        ino, version = handle.ino, _version(handle)
+        opened = self._nodes.open(self.node_of(ino) if id is None else id, ino, version)
+        if opened is None:
+            raise errors.NoSuchEntry(str(ino))
+        handle.node, kept = opened
+        if handle.draft is not None and handle.draft.node is None:
+            handle.draft.node = handle.node
+        return kept
 
     def create(
         self, folder: int, space: int, name: str, executable: bool, parked: Parked | None = None
@@ -159,8 +177,9 @@ class Files:
 
     def closed_in_kernel(self, handle: Handle) -> None:
         """The kernel's pages are not used by this handle any more."""
-        if not handle.direct:
-            self._pages.closed(handle.ino)
+        if handle.node is not None:
+            self._nodes.close(handle.node)
+            handle.node = None
 
     def _uncount(self, handle: Handle) -> None:
         handles = self._handles[handle.ino]
@@ -181,7 +200,9 @@ class Files:
     def read(self, handle: Handle, offset: int, size: int) -> bytes:
         """As pread; waits for bytes that are not here."""
         draft = self._overlay.draft(handle.ino)
-        if draft is not None and draft is not handle.draft and not handle.orphaned:
+        # Who has an older version open, by a node of its own, goes on reading that.
+        shared = draft is not None and draft.node is handle.node
+        if shared and draft is not handle.draft and not handle.orphaned:
             self._follow(handle)
         draft = handle.draft
         if draft is not None:
@@ -303,7 +324,9 @@ class Files:
             if before is not None and before.settling:
                 self._succeed(before, draft)
             self._overlay.add(draft)
-        self._pages.written(handle.ino, draft)
+        if handle.node is not None:
+            draft.node = handle.node
+            self._nodes.written(handle.node, draft)
         return draft
 
     def _base(self, handle: Handle, before: DraftFile | None, draft: DraftFile) -> None:

@@ -4,35 +4,17 @@ Nothing here makes a request to our own mount: were the node killed just then, i
 for an answer of its own, for ever. What is mounted where is read from /proc.
 """
 
-import ctypes
 import errno
-import importlib
 import os
 import shutil
 import subprocess
-import threading
 from pathlib import Path
-from typing import Protocol
 
 from sharefs.errors import MountNotPossible
 from sharefs.mount.channel import Channel
 from sharefs.mount.core import Core
 
-
-class Binding(Protocol):
-    """A mount that is served."""
-
-    mount_point: Path
-    ended: threading.Event
-    """Set when nobody serves it any more, whoever unmounted it."""
-
-    def stop(self) -> None: ...
-
-    def forget(self, path: str) -> None: ...
-
-
 DEVICE = Path("/dev/fuse")
-LIBRARIES = ("libfuse3.so.4", "libfuse3.so.3")
 UNMOUNT_SECONDS_MAX = 10.0
 _TYPE = "fuse.sharefs"
 _INSTALL = "install the package fuse3 (sudo apt install fuse3)"
@@ -41,21 +23,21 @@ _INSTALL = "install the package fuse3 (sudo apt install fuse3)"
 class Mounted:
     """A mount that is served until it is unmounted, by us or by somebody else."""
 
-    def __init__(self, core: Core, binding: Binding) -> None:
+    def __init__(self, core: Core, channel: Channel) -> None:
         self._core = core
-        self._binding = binding
-        self.mount_point = binding.mount_point
-        self.ended = binding.ended
+        self._channel = channel
+        self.mount_point = channel.mount_point
+        self.ended = channel.ended
         """Set when nobody serves it any more."""
 
     def unmount(self) -> None:
         """Also while programs have files open: they get errors from then on."""
         self._core.close()
-        self._binding.stop()
+        self._channel.stop()
 
     def forget(self, path: str) -> None:
         """Let the kernel look anew at a path (`/Family/a.txt`) at once, not within a second."""
-        self._binding.forget(path)
+        self._channel.forget(path)
 
 
 def check_system() -> None:
@@ -111,29 +93,11 @@ def _create(mount_point: Path, is_default: bool) -> None:
     mount_point.mkdir(parents=is_default, exist_ok=True)
 
 
-def mount(core: Core, mount_point: Path, libfuse: bool = False) -> Mounted:
+def mount(core: Core, mount_point: Path) -> Mounted:
     """Serve the core at a prepared mount point; returns when the kernel asks. Raises
-    MountNotPossible. With `libfuse`, through that and not by the kernel's own protocol.
-
-    Signals stay with the main program: libfuse installs no handlers, and its threads are ours.
-    """
+    MountNotPossible."""
     check_system()
-    if not libfuse:
-        return Mounted(core, Channel(core, mount_point))
-    os.environ["FUSE_LIBRARY_PATH"] = _library()
-    session = importlib.import_module("sharefs.mount.session")
-    return Mounted(core, session.Session(core, mount_point))
-
-
-def _library() -> str:
-    """libfuse 3, by the name of its ABI: without that, mfusepy would take libfuse 2 where it is."""
-    for name in LIBRARIES:
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            continue
-        return name
-    raise MountNotPossible(f"The library libfuse 3 is missing: {_INSTALL}.")
+    return Mounted(core, Channel(core, mount_point))
 
 
 def mounted_type(mount_point: Path) -> str | None:

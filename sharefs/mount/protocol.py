@@ -6,7 +6,7 @@ on. Requests are read where they lie in the channel's buffer.
 
 import enum
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from sharefs.mount.attributes import Attributes
@@ -55,7 +55,7 @@ class Operation(enum.IntEnum):
 
 
 class Feature(enum.IntFlag):
-    """What both sides can, of the first and the second word of flags."""
+    """What both sides can."""
 
     ASYNC_READ = 1 << 0
     ATOMIC_O_TRUNC = 1 << 3
@@ -67,8 +67,6 @@ class Feature(enum.IntFlag):
     MAX_PAGES = 1 << 22
     HANDLE_KILLPRIV_V2 = 1 << 28
     """We keep no privileges, so the kernel need not ask for them before every write."""
-    INIT_EXT = 1 << 30
-    DIRECT_IO_ALLOW_MMAP = 1 << 36
 
 
 FEATURES = (
@@ -81,8 +79,6 @@ FEATURES = (
     | Feature.PARALLEL_DIROPS
     | Feature.MAX_PAGES
     | Feature.HANDLE_KILLPRIV_V2
-    | Feature.INIT_EXT
-    | Feature.DIRECT_IO_ALLOW_MMAP
 )
 
 
@@ -127,6 +123,7 @@ read_read = struct.Struct("<QQI").unpack_from
 read_setattr = struct.Struct("<IIQQQqqqIIII").unpack_from
 """valid, _, handle, size, _, atime, mtime, ctime, and their nanoseconds, then the mode."""
 WRITE_HEADER_SIZE_BYTES = 40
+ENTRY_SIZE_BYTES = 128
 
 _answer = struct.Struct("<IiQ").pack
 _init = struct.Struct("<IIIIHHIIHHII24x").pack
@@ -138,8 +135,7 @@ _room = struct.Struct("<QQQQQIIII24x").pack
 _name = struct.Struct("<QQII").pack
 _inode_changed = struct.Struct("<Qqq").pack
 
-_NOWHERE = bytes(128)
-_FROM_THE_DISK = 1 << 0
+_NOWHERE = bytes(ENTRY_SIZE_BYTES)
 _KEEP_PAGES = 1 << 1
 _INODE_CHANGED = 2
 
@@ -151,19 +147,18 @@ def answer(unique: int, size: int, errno: int = 0) -> bytes:
 
 def init(minor: int, read_ahead: int, offered: int, background: int) -> bytes:
     """The answer to INIT: what was offered, of what we can."""
-    flags = int(FEATURES) & offered
     return _init(
         MAJOR,
         min(minor, MINOR),
         read_ahead,
-        flags & 0xFFFFFFFF,
+        int(FEATURES) & offered,
         background,
         background,
         WRITE_SIZE_BYTES_MAX,
         1,
         READ_PAGES_MAX,
         0,
-        flags >> 32,
+        0,
         0,
     )
 
@@ -173,9 +168,9 @@ def attributes(found: Attributes, owner: Owner, timeout_seconds: int) -> bytes:
     return _attributes(timeout_seconds, 0, 0, *_stat(found, owner))
 
 
-def entry(found: Attributes, owner: Owner, timeout_seconds: int) -> bytes:
-    """The answer to LOOKUP, and whatever makes a name. The inode is the kernel's node id."""
-    return _entry(found.ino, 0, timeout_seconds, timeout_seconds, 0, 0, *_stat(found, owner))
+def entry(node: int, found: Attributes, owner: Owner, timeout_seconds: int) -> bytes:
+    """The answer to LOOKUP, and whatever makes a name."""
+    return _entry(node, 0, timeout_seconds, timeout_seconds, 0, 0, *_stat(found, owner))
 
 
 def _stat(found: Attributes, owner: Owner) -> tuple[int, ...]:
@@ -200,9 +195,9 @@ def _stat(found: Attributes, owner: Owner) -> tuple[int, ...]:
     )
 
 
-def opened(handle: int, *, direct: bool = False, keep: bool = False) -> bytes:
+def opened(handle: int, *, keep: bool = False) -> bytes:
     """The answer to OPEN and OPENDIR, and the second half of that to CREATE."""
-    return _opened(handle, (_FROM_THE_DISK if direct else 0) | (_KEEP_PAGES if keep else 0), 0)
+    return _opened(handle, _KEEP_PAGES if keep else 0, 0)
 
 
 def number(value: int) -> bytes:
@@ -220,25 +215,30 @@ def listing(
     names: Iterable[tuple[bytes, Attributes]],
     first: int,
     size: int,
-    owner: Owner | None,
-    timeout_seconds: int,
+    make_entry: Callable[[Attributes], bytes] | None,
 ) -> bytes:
     """As much of a folder as `size` bytes hold, from the name numbered `first` on; READDIRPLUS
-    with an owner."""
+    with a function that makes an `entry`."""
     parts: list[bytes] = []
     for position, (name, found) in enumerate(names, first + 1):
         padding = -len(name) % 8
-        size -= 24 + len(name) + padding + (128 if owner is not None else 0)
+        size -= 24 + len(name) + padding + (ENTRY_SIZE_BYTES if make_entry is not None else 0)
         if size < 0:
             break
-        if owner is not None:
-            dots = name in (b".", b"..")
-            parts.append(_NOWHERE if dots else entry(found, owner, timeout_seconds))
+        if make_entry is not None:
+            # The kernel knows the dots, and counts no look-up for them.
+            parts.append(_NOWHERE if name in (b".", b"..") else make_entry(found))
         parts += (_name(found.ino, position, len(name), found.mode >> 12), name, bytes(padding))
     return b"".join(parts)
 
 
-def inode_changed(ino: int) -> bytes:
-    """Tell the kernel to forget an inode's attributes and pages."""
-    data = _inode_changed(ino, 0, 0)
+def forgotten(body: memoryview) -> Iterator[tuple[int, int]]:
+    """What BATCH_FORGET says: nodes, and how often the kernel was told of each."""
+    return struct.iter_unpack("<QQ", body[8:])
+
+
+def attributes_changed(node: int) -> bytes:
+    """Tell the kernel to forget the attributes of a node, but not its pages, for which it might
+    have to wait."""
+    data = _inode_changed(node, -1, 0)
     return _answer(16 + len(data), _INODE_CHANGED, 0) + data

@@ -12,7 +12,7 @@ from functools import partial
 from sharefs.errors import NoSuchEntry, UserError
 from sharefs.mount import ports
 from sharefs.mount.drafts import DraftFile, Overlay, State, discard
-from sharefs.mount.pages import PageCache
+from sharefs.mount.nodes import Nodes
 from sharefs.mount.ports import Base, Changes, Contents, View
 from sharefs.records.shown import Shown
 
@@ -28,14 +28,14 @@ class Publishing:
         view: View,
         contents: Contents,
         changes: Changes,
-        pages: PageCache,
+        nodes: Nodes,
         is_written: Callable[[int], bool],
     ) -> None:
         self._overlay = overlay
         self._view = view
         self._contents = contents
         self._changes = changes
-        self._pages = pages
+        self._nodes = nodes
         self._is_written = is_written
 
     def ready(self, draft: DraftFile) -> bool:
@@ -145,7 +145,7 @@ class Publishing:
         draft.base = base
         successor = draft.successor
         if successor is None:
-            self._pages.written(draft.ino, shown.content)
+            self._nodes.published(draft.ino, shown.content)
         else:
             successor.base, successor.seen = base, shown
             self._overlay.unplace(successor)

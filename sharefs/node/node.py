@@ -179,7 +179,7 @@ class Node:
         self.desk.publication.retry = self.core.retry
         for draft in left:
             self.core.restore(draft)
-        self._mounted = kernel.mount(self.core, self.mount_point, self.options.libfuse)
+        self._mounted = kernel.mount(self.core, self.mount_point)
         self._closing.append(self._mounted.unmount)
 
     def _settle(self) -> None:

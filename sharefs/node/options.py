@@ -14,5 +14,3 @@ class NodeOptions:
     discovery: bool = True
     announce: str | None = None
     """`HOST:PORT` where others reach what listens here; bulk over the next port."""
-    libfuse: bool = False
-    """Mount through libfuse."""

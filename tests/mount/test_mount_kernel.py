@@ -28,15 +28,9 @@ def mount_point(tmp_path: Path) -> Path:
     return tmp_path / "mount"
 
 
-@pytest.fixture(params=["channel", "libfuse"])
-def libfuse(request: pytest.FixtureRequest, fuse: None) -> bool:
-    """Both bindings are to do the same."""
-    return str(request.param) == "libfuse"
-
-
 @pytest.fixture
-def mounted(core: Core, mount_point: Path, libfuse: bool) -> Iterator[kernel.Mounted]:
-    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point), libfuse)
+def mounted(core: Core, mount_point: Path, fuse: None) -> Iterator[kernel.Mounted]:
+    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point))
     yield mounted
     mounted.unmount()
 
@@ -69,11 +63,9 @@ def fails_with(number: int, path: Path, name: bytes) -> None:
 # --- coming and going ---
 
 
-def test_a_mount_serves_and_goes(
-    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
-) -> None:
+def test_a_mount_serves_and_goes(core: Core, house: FakeHouse, fuse: None, tmp_path: Path) -> None:
     mount_point = kernel.prepare_mount_point(tmp_path / "spaces")
-    mounted = kernel.mount(core, mount_point, libfuse)
+    mounted = kernel.mount(core, mount_point)
     assert sorted(os.listdir(mount_point)) == ["Family", "Work"]
     assert kernel.mounted_type(mount_point) == "fuse.sharefs"
     mounted.unmount()
@@ -83,11 +75,11 @@ def test_a_mount_serves_and_goes(
 
 
 def test_it_can_be_unmounted_while_a_program_has_a_file_open(
-    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
+    core: Core, house: FakeHouse, fuse: None, tmp_path: Path
 ) -> None:
     house.add("a", b"1")
     mount_point = kernel.prepare_mount_point(tmp_path / "spaces")
-    mounted = kernel.mount(core, mount_point, libfuse)
+    mounted = kernel.mount(core, mount_point)
     with subprocess.Popen(
         ["bash", "-c", 'exec 3<"$0/Family/a"; echo open; read -r; exec 3<&-', str(mount_point)],
         stdin=subprocess.PIPE,
@@ -101,20 +93,19 @@ def test_it_can_be_unmounted_while_a_program_has_a_file_open(
         program.communicate(b"\n", WAIT_SECONDS)
 
 
-def test_somebody_elses_unmount_is_noticed(core: Core, libfuse: bool, tmp_path: Path) -> None:
-    mounted = kernel.mount(core, kernel.prepare_mount_point(tmp_path / "spaces"), libfuse)
+def test_somebody_elses_unmount_is_noticed(core: Core, fuse: None, tmp_path: Path) -> None:
+    mounted = kernel.mount(core, kernel.prepare_mount_point(tmp_path / "spaces"))
     subprocess.run(["fusermount3", "-u", str(mounted.mount_point)], check=True)
     assert mounted.ended.wait(WAIT_SECONDS)
     mounted.unmount()
 
 
 def test_two_mounts_live_in_one_process(
-    core: Core, house: FakeHouse, libfuse: bool, tmp_path: Path
+    core: Core, house: FakeHouse, fuse: None, tmp_path: Path
 ) -> None:
     house.add("a", b"1")
     two = [
-        kernel.mount(core, kernel.prepare_mount_point(tmp_path / name), libfuse)
-        for name in ("one", "two")
+        kernel.mount(core, kernel.prepare_mount_point(tmp_path / name)) for name in ("one", "two")
     ]
     assert [(each.mount_point / "Family/a").read_bytes() for each in two] == [b"1", b"1"]
     for each in two:
@@ -194,9 +185,6 @@ def test_a_machine_without_fuse_is_told_what_to_do(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MountNotPossible, match="install"):
         kernel.check_system()
-    monkeypatch.setattr(kernel, "LIBRARIES", ("libnothing.so.1",))
-    with pytest.raises(MountNotPossible, match="libfuse"):
-        kernel._library()
 
 
 # --- real programs ---
@@ -330,6 +318,79 @@ def test_readers_of_two_versions_do_not_see_each_others_bytes(
             assert before.read() == old[3:]
             assert after.read() == new[3:]
     assert (family / "a").read_bytes() == new
+
+
+@pytest.mark.parametrize(("old", "new"), [(10, 300_000), (300_000, 10), (300_000, 0), (0, 9)])
+def test_a_new_version_is_read_in_its_own_length(
+    family: Path, house: FakeHouse, old: int, new: int
+) -> None:
+    """The kernel believes in a size for a second."""
+    row = house.add("a", b"o" * old)
+    for number in range(3):
+        assert (family / "a").read_bytes() == b"o" * old
+        house.change(row.ino, b"n" * new)
+        assert (family / "a").read_bytes() == b"n" * new
+        house.change(row.ino, b"o" * old)
+        if number == 1:
+            assert (family / "a").stat().st_size in {old, new}
+            os.listdir(family)
+
+
+@pytest.mark.parametrize(("old", "new"), [(10, 300_000), (300_000, 10), (300_000, 0)])
+def test_who_reads_an_older_version_reads_it_to_its_end(
+    family: Path, house: FakeHouse, core: Core, old: int, new: int
+) -> None:
+    row = house.add("a", b"o" * old)
+    with open(family / "a", "rb") as before, open(family / "a", "rb") as beside:
+        assert before.read(3) == b"ooo"
+        house.change(row.ino, b"n" * new)
+        for _ in range(2):
+            assert (family / "a").read_bytes() == b"n" * new
+            assert len(os.listdir(family)) == 1
+            with open(family / "a", "rb") as after:
+                assert os.fstat(after.fileno()).st_size == (family / "a").stat().st_size == new
+                assert os.fstat(before.fileno()).st_ino == (family / "a").stat().st_ino
+        assert os.fstat(before.fileno()).st_size == old
+        assert before.read() == b"o" * (old - 3)
+        house.change(row.ino, b"again")
+        assert (family / "a").read_bytes() == b"again"
+        assert beside.read() == b"o" * old
+        (family / "a").write_bytes(b"written here")
+        assert (family / "a").read_bytes() == b"written here"
+        beside.seek(0)
+        assert beside.read() == b"o" * old
+    house.settle()
+    assert (family / "a").read_bytes() == b"written here"
+
+
+def test_who_opened_an_older_version_to_write_writes_upon_that(
+    family: Path, house: FakeHouse
+) -> None:
+    row = house.add("a", b"o" * 9000)
+    with open(family / "a", "r+b", buffering=0) as before:
+        house.change(row.ino, b"n" * 20_000)
+        assert (family / "a").read_bytes() == b"n" * 20_000
+        before.write(b"mine")
+        assert (family / "a").read_bytes() == b"mine" + b"o" * 8996
+        assert os.fstat(before.fileno()).st_size == 9000
+    house.settle()
+    assert (family / "a").read_bytes() == b"mine" + b"o" * 8996
+
+
+def test_a_nodes_memory_goes_with_those_who_used_it(
+    family: Path, house: FakeHouse, core: Core
+) -> None:
+    row = house.add("a", b"0")
+    for number in range(1, 20):
+        with open(family / "a", "rb") as before:
+            house.change(row.ino, b"%d" % number)
+            assert (family / "a").read_bytes() == b"%d" % number
+            assert before.read() == b"%d" % (number - 1)
+    (family / "a").unlink()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while core.nodes._own:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_pages_stay_when_nothing_changed(family: Path, house: FakeHouse, core: Core) -> None:

@@ -28,27 +28,31 @@ def listed(data: bytes, plus: bool) -> list[tuple[bytes, int, int]]:
     return found
 
 
-@pytest.mark.parametrize("owner", [None, OWNER])
+def plain(found: Attributes) -> bytes:
+    return protocol.entry(found.ino + 1000, found, OWNER, 1)
+
+
+@pytest.mark.parametrize("plus", [False, True])
 @pytest.mark.parametrize("size", [512, 4096, 1 << 20])
-def test_a_listing_comes_in_pieces_and_whole(owner: protocol.Owner | None, size: int) -> None:
+def test_a_listing_comes_in_pieces_and_whole(plus: bool, size: int) -> None:
     names: list[bytes] = []
     while len(names) < len(NAMES):
         first = len(names)
-        data = protocol.listing(NAMES[first:], first, size, owner, 1)
+        data = protocol.listing(NAMES[first:], first, size, plain if plus else None)
         assert 0 < len(data) <= size
-        piece = listed(data, owner is not None)
+        piece = listed(data, plus)
         assert [position for _, _, position in piece] == [
             first + number + 1 for number in range(len(piece))
         ]
         names += [name for name, _, _ in piece]
     assert names == [name for name, _ in NAMES]
-    assert protocol.listing([], len(NAMES), size, owner, 1) == b""
+    assert protocol.listing([], len(NAMES), size, plain if plus else None) == b""
 
 
 def test_the_dots_of_a_listing_are_not_looked_up() -> None:
-    data = protocol.listing([(b".", entry(2)), (b"a", entry(3))], 0, 4096, OWNER, 1)
+    data = protocol.listing([(b".", entry(2)), (b"a", entry(3))], 0, 4096, plain)
     assert data[:128] == bytes(128)
-    assert struct.unpack_from("<Q", data, 128 + 24 + 8) == (3,)
+    assert struct.unpack_from("<Q", data, 128 + 24 + 8) == (1003,)
 
 
 def test_a_time_before_1970_is_told() -> None:
@@ -63,6 +67,5 @@ def test_what_a_kernel_does_not_offer_is_not_asked_for() -> None:
     old = protocol.init(31, 131072, int(protocol.Feature.ASYNC_READ), 64)
     assert len(old) == 64
     assert struct.unpack_from("<IIII", old) == (7, 31, 131072, 1)
-    new = protocol.init(45, 131072, (1 << 64) - 1, 64)
-    assert struct.unpack_from("<II", new) == (7, protocol.MINOR)
-    assert struct.unpack_from("<I", new, 32) == (int(protocol.FEATURES) >> 32,)
+    new = protocol.init(45, 131072, (1 << 32) - 1, 64)
+    assert struct.unpack_from("<IIII", new) == (7, protocol.MINOR, 131072, protocol.FEATURES)

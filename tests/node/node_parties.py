@@ -49,7 +49,7 @@ def until(condition: Callable[[], Value], what: str = "") -> Value:
 class NoMount:
     """Stands in for the kernel's mount: its end is the end of the core."""
 
-    def __init__(self, core: Core, mount_point: Path, libfuse: bool = False) -> None:
+    def __init__(self, core: Core, mount_point: Path) -> None:
         self._core = core
         self.ended = threading.Event()
 

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 BLOCK_SIZE_BYTES = 256 * 1024
@@ -63,13 +64,8 @@ class Proxy:
 
     async def _join(self) -> None:
         for number in range(2) if not self._servers else ():
-            server = await asyncio.start_server(
-                lambda reader, writer, port=self._target + number: self._connected(
-                    reader, writer, port
-                ),
-                "127.0.0.1",
-                self.port + number,
-            )
+            connected = partial(self._connected, self._target + number)
+            server = await asyncio.start_server(connected, "127.0.0.1", self.port + number)
             self._servers.append(server)
 
     async def _cut(self) -> None:
@@ -83,7 +79,7 @@ class Proxy:
             await asyncio.sleep(0)
 
     async def _connected(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
+        self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         with self._kept(writer), contextlib.suppress(OSError):
             there, to = await asyncio.open_connection("127.0.0.1", port)
