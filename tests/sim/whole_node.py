@@ -23,7 +23,8 @@ from sharefs.mesh.events import Arrived, Channel, LinkDown, LinkUp, MeshEvent
 from sharefs.mount import kernel
 from sharefs.node import admission
 from sharefs.node import node as node_module
-from sharefs.node.node import Node, NodeOptions
+from sharefs.node.node import Node
+from sharefs.node.options import NodeOptions
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import Identity, curve_public_key, encode_identity
 from sharefs.spaces.ticket import Address, read_ticket
