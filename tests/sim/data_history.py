@@ -56,6 +56,9 @@ class DataHistory:
         self.programs = Programs(self.agenda, chance, self.model)
         self._checked: dict[str, int] = {}
         self.liar = Liar(self.agenda, self.network, chance.choice(self.devices), chance)
+        self.network.rewrite = self.liar.rewrite
+        # Who believes a liar has less than it thinks, until an audit finds that.
+        self.model.trusting = not self.faults.withhold
         self.steps = chance.choice((6, 12, 12, 24, 40))
 
     def run(self) -> None:
@@ -152,6 +155,7 @@ class DataHistory:
         end = self.agenda.now + CALM_SECONDS_MAX
         while self.agenda.now < end and not self._is_even():
             self.agenda.run_until(self.agenda.now + CALM_STEP_SECONDS)
+        self.model.trusting = True
         self.model.check_end([held_by(device) for device in self.devices])
 
     def _is_even(self) -> bool:

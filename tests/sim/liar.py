@@ -6,12 +6,15 @@ honest members do, so that its lies are among true words.
 
 import random
 
+from msgspec.structs import replace
+
+from sharefs.errors import RemoteProtocolError
 from sharefs.records.commit import sign_commit
 from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
-from sharefs.records.ids import ROOT, DeviceId, Incarnation, SpaceId, item_id
+from sharefs.records.ids import ROOT, DeviceId, Incarnation, PublicKey, SpaceId, item_id
 from sharefs.records.record import Record, encode_record, hash_record
 from sharefs.sync.shipment import ship
-from sharefs.wire.message import Message, encode_message
+from sharefs.wire.message import Message, decode_message, encode_message
 from sharefs.wire.sync import (
     FRONTIER_ENTRIES_MAX,
     FrontierEntries,
@@ -25,7 +28,7 @@ from sharefs.wire.sync import (
 from tests.sim.agenda import Agenda
 from tests.sim.data_node import DataDevice
 from tests.sim.faults import Faults
-from tests.sim.network import Network
+from tests.sim.network import Frames, Network
 
 FORGED_INCARNATION = Incarnation(b"forged!!")
 
@@ -53,6 +56,27 @@ class Liar:
         if self._chance.random() < faults.replay and self._network.old:
             _, _, channel, frames = self._chance.choice(self._network.old)
             self._network.send(self._device.key, victim.key, channel, frames)
+
+    def rewrite(self, sender: PublicKey, frames: Frames) -> Frames:
+        """Leave a record, or a whole commit, out of a page, whose frontier claims it."""
+        faults, chance = self._network.faults, self._chance
+        if sender != self._device.key or chance.random() >= faults.withhold:
+            return frames
+        try:
+            message = decode_message(frames[0])
+        except RemoteProtocolError:
+            return frames
+        if not isinstance(message, Page) or not message.shipments:
+            return frames
+        shipments = list(message.shipments)
+        at = chance.randrange(len(shipments))
+        commit, records = shipments[at].commit, list(shipments[at].records)
+        if records and chance.random() < 0.7:
+            del records[chance.randrange(len(records))]
+            shipments[at] = Shipment(commit, tuple(records))
+        else:
+            del shipments[at]
+        return (encode_message(replace(message, shipments=tuple(shipments))),)
 
     def _say(self, victim: DataDevice, message: Message) -> None:
         if self._agenda.trace is not None:

@@ -4,6 +4,7 @@ Devices are known by their keys. A link is up or down for both ends, but one end
 and one direction may be deaf. What is on its way when a link goes down is lost.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sharefs.records.ids import PublicKey
@@ -41,6 +42,8 @@ class Network:
         self.sent = 0
         self.old: list[tuple[PublicKey, PublicKey, int, Frames]] = []
         """Some of what was sent, for whoever replays it."""
+        self.rewrite: Callable[[PublicKey, Frames], Frames] = lambda sender, frames: frames
+        """What a liar makes of what its honest process says."""
         self._agenda = agenda
         self._links: dict[tuple[PublicKey, PublicKey], int] = {}
         """Those that are up, from either end, each with a number of its own."""
@@ -123,6 +126,8 @@ class Network:
             return (sender, to) in self._unnoticed
         self.sent += 1
         faults, chance = self.faults, self._agenda.chance
+        if faults.withhold:
+            frames = self.rewrite(sender, frames)
         if faults.liar and len(self.old) < 64:
             self.old.append((sender, to, channel, frames))
         for _ in range(2 if faults.repeat and chance.random() < faults.repeat else 1):

@@ -71,20 +71,20 @@ def run_share(kind: str, seeds: range) -> list[Failure]:
     return failures
 
 
-def run_many(kind: str, first: int, count: int) -> Iterator[Failure]:
+def run_many(kind: str, first: int, count: int, workers: int) -> Iterator[Failure]:
     """Those that fail, as they are found."""
     share = SHARE_SEEDS[kind]
     shares = [
         range(start, min(start + share, first + count))
         for start in range(first, first + count, share)
     ]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(workers) as pool:
         yield from chain.from_iterable(pool.map(run_share, [kind] * len(shares), shares))
 
 
-def _tell_many(kind: str, first: int, count: int) -> bool:
+def _tell_many(kind: str, first: int, count: int, workers: int) -> bool:
     began = time.perf_counter()
-    failures = list(islice(run_many(kind, first, count), FAILURES_MAX))
+    failures = list(islice(run_many(kind, first, count, workers), FAILURES_MAX))
     seconds = time.perf_counter() - began
     for failure in failures:
         print(failure)
@@ -127,6 +127,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--first", type=int)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--digest", action="store_true", help="only name the traces")
     options = parser.parse_args()
     kinds = list(KINDS) if options.kind == "both" else [options.kind]
@@ -138,7 +139,7 @@ def main() -> None:
     elif options.seed is not None:
         wells = [_tell_one(kind, options.seed) for kind in kinds]
     else:
-        wells = [_tell_many(kind, first, options.seeds) for kind in kinds]
+        wells = [_tell_many(kind, first, options.seeds, options.workers) for kind in kinds]
     sys.exit(0 if all(wells) else 1)
 
 

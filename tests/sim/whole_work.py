@@ -148,37 +148,39 @@ class WholePrograms:
     def _create(self, device: WholeDevice, core: Core) -> str:
         folder, name = self._any_folder(core), self._any_name()
         handle = core.create(folder, name, 0o644, os.O_RDWR)
-        self._save_later(device, core, handle)
-        return f"opens {name}"
+        return f"opens {name}: {self._save_later(device, core, handle)}"
 
     def _edit(self, device: WholeDevice, core: Core) -> str:
         _, name, ino = self._any(core)
-        self._save_later(device, core, core.open(ino, os.O_RDWR))
-        return f"opens {name}"
+        return f"opens {name}: {self._save_later(device, core, core.open(ino, os.O_RDWR))}"
 
-    def _save_later(self, device: WholeDevice, core: Core, handle: Handle) -> None:
+    def _save_later(self, device: WholeDevice, core: Core, handle: Handle) -> str:
+        seen = self._shows(device, handle.ino)
         seconds = self._chance.choice(EDIT_SECONDS)
         if not seconds:
-            self._save(device, core, handle)
-            return
+            return self._save(device, core, handle, seen)
         node = device.node
 
         def save() -> None:
             if device.node is node:
-                self._do(device, lambda device, core: self._save(device, core, handle))
+                self._do(device, lambda device, core: self._save(device, core, handle, seen))
 
         self._agenda.later(seconds, save)
+        return "saves later"
 
-    def _save(self, device: WholeDevice, core: Core, handle: Handle) -> str:
-        """Write all of it anew, and close it."""
+    def _save(self, device: WholeDevice, core: Core, handle: Handle, seen: ContentId | None) -> str:
+        """Write all of it anew, and close it. What it replaces is what there was when it was
+        opened, and what other programs here have written into the same file since and not shared
+        yet."""
         data = self._chance.randbytes(8) * (self._chance.choice(SIZES_BYTES) // 8 + 1)
         content = _content_of(data)
         assert content is not None, "there are bytes"
         self.promises.bytes[content] = data
         try:
-            self._gives_up(device, handle.ino)
-            if handle.seen is not None and handle.seen.content is not None:
-                self.promises.given_up.add(handle.seen.content)
+            if core._overlay.draft(handle.ino) is not None:
+                self._gives_up(device, handle.ino)
+            if seen is not None:
+                self.promises.given_up.add(seen)
             core.truncate_open(handle, 0)
             core.write(handle, 0, data)
         finally:
