@@ -8,11 +8,13 @@ and waited for. A reader that goes on where it stopped is read ahead for, in a w
 import os
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
 from sharefs.mount.ports import Base, Changes, Draft
 from sharefs.node.carriage import Carriage
+from sharefs.node.replica import Replica
 from sharefs.node.state import State
 from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
@@ -181,7 +183,7 @@ class Contents:
                     replica.number,
                     folder.ino,
                     note.name,
-                    Base(*note.base) if note.base else None,
+                    _base_of(note, replica),
                     path,
                     status.st_mtime_ns,
                     bool(status.st_mode & 0o100),
@@ -190,6 +192,13 @@ class Contents:
                 )
             )
         return drafts
+
+
+def _base_of(note: DraftNote, replica: Replica) -> Base | None:
+    if note.base is None:
+        return None
+    base = Base(*note.base)
+    return replace(base, context=replica.still_counted(base.context))
 
 
 def _ignored(*_: object) -> None:

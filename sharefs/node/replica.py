@@ -29,6 +29,7 @@ from sharefs.records.ids import (
 from sharefs.records.record import (
     CONTEXT_ENTRIES_MAX,
     STAMP_MAX,
+    ContextEntry,
     Record,
     encode_record,
     hash_record,
@@ -209,6 +210,18 @@ class Replica:
             shipments.append(ship(commit, ((record.sequence, data) for record, data in part)))
         self._pending = []
         return shipments
+
+    def still_counted(self, context: Iterable[ContextEntry]) -> tuple[ContextEntry, ...]:
+        """What a writer of ours had seen, less what a power cut took from our own sequence: those
+        numbers are given out anew, to versions that it had not seen."""
+        last = self.sealed[1]
+        return tuple(
+            (device, incarnation, min(sequence, last))
+            if (device, incarnation) == self._own
+            else (device, incarnation, sequence)
+            for device, incarnation, sequence in context
+            if (device, incarnation) != self._own or last > 0
+        )
 
     # --- records of others ----------------------------------------------------------------------
 

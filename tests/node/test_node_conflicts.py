@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -219,6 +220,19 @@ def test_an_edit_of_a_loser_that_a_killed_node_had_not_shared_is_not_lost(
         anna.kill()
         anna.up()
         all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited"})
+
+
+def test_a_draft_whose_base_a_power_cut_took_is_published(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob)
+    base = anna.node.desk.base(anna.there("a.txt"))
+    (seen,) = base.context
+    taken = replace(base, context=((seen[0], seen[1], seen[2] + 7),))
+    leave_draft(anna, "a.txt", b"second", taken)
+    anna.kill()
+    anna.up()
+    until(lambda: bob.there("a.txt").size == len(b"second"))
+    all_hold([anna, bob], {"a.txt": b"second"})
 
 
 def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:

@@ -368,6 +368,16 @@ def test_what_a_disk_has_of_an_old_incarnation_says_nothing_of_the_new(anna: Sid
     anna.page({})
 
 
+def test_what_a_power_cut_took_of_our_sequence_was_not_seen(anna: Side, make: Make) -> None:
+    """The same numbers are given out again, to versions that a writer of before had not seen."""
+    anna.file(1, "a.txt")
+    mine = (ANNA.device, anna.replica.incarnation)
+    others = ((ANNA.device, Incarnation(bytes(8)), 9), (BOB.device, anna.replica.incarnation, 9))
+    assert anna.replica.still_counted([(*mine, 5), *others]) == ((*mine, 1), *others)
+    fresh = make(DAVE).replica
+    assert fresh.still_counted([(DAVE.device, fresh.incarnation, 5), *others]) == others
+
+
 def test_a_new_incarnation_hides_nothing_of_the_old(anna: Side, bob: Side) -> None:
     anna.file(1, "a.txt")
     with anna.store.transaction():

@@ -17,7 +17,8 @@ from tests.sim.agenda import Agenda
 from tests.sim.network import Network
 from tests.sim.surroundings import Killed
 
-POOL_SECONDS_MAX = 0.05
+POOL_SECONDS_MAX = (0.05, 0.05, 0.05, 1.0)
+"""One of these for each piece of work."""
 
 Result = TypeVar("Result")
 
@@ -122,7 +123,8 @@ class TurnedPool:
         self._process = process
 
     def submit(self, work: Callable[[], None]) -> None:
-        self._process.later(self._process.agenda.chance.random() * POOL_SECONDS_MAX, work)
+        chance = self._process.agenda.chance
+        self._process.later(chance.random() * chance.choice(POOL_SECONDS_MAX), work)
 
     def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
         """What is not done is not done."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from sharefs.records.ids import ROOT, ContentId, Frontier, ItemId
+from sharefs.records.ids import ROOT, ContentId, Coordinate, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.store.connection import connect_reader
 from sharefs.store.rows import SELECT_ROWS, shown_of
@@ -47,6 +47,9 @@ class WholeHistory:
         self.devices: list[WholeDevice] = []
         self.programs = WholePrograms(self.agenda, chance)
         self._restored: set[str] = set()
+        self._records: dict[Coordinate, tuple[Record, bytes]] = {}
+        """All that were ever seen on a disk, less what a power cut took before it was told."""
+        self._looked_at: dict[str, int] = {}
         self._steps = chance.choice(STEPS)
         self._count = chance.choice((2, 2, 3))
 
@@ -67,9 +70,12 @@ class WholeHistory:
         self.network.heal()
         self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self.network.faults = self.faults
+        for device in self.devices:
+            device.synced()
         for _ in range(self._steps):
             self._step()
             self.agenda.run_until(self.agenda.now + self._chance.choice(GAPS_SECONDS))
+            self._look()
         self._calm()
 
     def _arrive(self, device: WholeDevice) -> None:
@@ -128,10 +134,43 @@ class WholeHistory:
         if chance.random() < faults.restore and device.restore():
             self.agenda.note(f"{device.name}'s database is one of before")
             self._restored.add(device.name)
-        elif chance.random() < faults.power_cut and device.lose_unsynced():
-            self.agenda.note(f"{device.name}'s database is as it was synced last")
+        elif chance.random() < faults.power_cut:
+            self._cut_power(device)
         elif faults.restore:
             device.back_up()
+
+    def _cut_power(self, device: WholeDevice) -> None:
+        """What it had told to nobody is gone, and may be another record next time."""
+        self._look()
+        if not device.lose_unsynced():
+            return
+        self.agenda.note(f"{device.name}'s database is as it was synced last")
+        now, me = held_by(device), device.identity.device
+        others = [held_by(other) for other in self.devices if other is not device]
+        for at, (record, _) in list(self._records.items()):
+            if at.device == me and not now.covers(record):
+                told = any(at in other.data for other in others)
+                assert not told, f"{at} was told before it was durable"
+                if not any(other.covers(record) for other in others):
+                    del self._records[at]
+
+    def _look(self) -> None:
+        """What must be so at any time, on disks that changed."""
+        for device in self.devices:
+            if self._looked_at.get(device.name) == device.changes:
+                continue
+            self._looked_at[device.name] = device.changes
+            held = held_by(device)
+            for heads in held.heads.values():
+                for head in heads:
+                    data = held.data[head.coordinate]
+                    _, known = self._records.setdefault(head.coordinate, (head, data))
+                    assert known == data, f"two records at {head.coordinate}"
+            for record, _ in self._records.values():
+                claimed = held.frontier.get((record.device, record.incarnation), 0)
+                assert record.sequence > claimed or held.covers(record), (
+                    f"{device.name}'s frontier claims {record.coordinate}, which is not there"
+                )
 
     def _start(self, device: WholeDevice) -> None:
         if not device.awake:
@@ -187,10 +226,12 @@ class WholeHistory:
             assert kept, f"{content.hex()[:8]}, which {who} saved, is lost"
 
     def _kept_aside(self, device: WholeDevice) -> set[ContentId]:
-        """What lies in drafts under temporary names."""
-        drafts = [path.read_bytes() for path in device.home.drafts_folder.iterdir()]
+        """What is in files with the names of programs' own temporary files."""
+        assert device.node is not None, "everybody is awake"
+        drafts = [d for d in device.node.core._overlay.drafts() if d.temporary]
+        bytes_there = [draft.path.read_bytes() for draft in drafts]
         known = self.programs.promises.bytes
-        return {content for content, data in known.items() if data in drafts}
+        return {content for content, data in known.items() if data in bytes_there}
 
 
 def _is_idle(device: WholeDevice) -> bool:
