@@ -9,7 +9,8 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 KIND ?= both
 SEEDS ?= 1000
-.PHONY: help demo test check lint types imports format sim bench set-up fuse python clean
+SECONDS = 600
+.PHONY: help demo test check lint types imports format sim chaos bench set-up fuse python clean
 
 help: ## Print this help
 	@echo "My Shared Spaces: folders that a group shares without a server."
@@ -41,6 +42,9 @@ format: $(READY) ## Format the code, and mend what ruff can mend
 sim: $(READY) ## Simulate: SEEDS=n random histories, or one that failed again, with SEED=s
 	@$(BIN)/python -m tests.sim.run --kind $(KIND) --seeds $(SEEDS) \
 		$(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST))
+
+chaos: $(READY) fuse ## Real nodes at work under kills, stops and cuts, for SECONDS, from SEED=s
+	@$(BIN)/python -m tests.scenarios.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: $(READY) fuse ## Measure, beside other programs where they are installed
 	@$(BIN)/python -m tests.bench.bench
