@@ -13,12 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from sharefs.node import replica
+from sharefs.records import commit
 from sharefs.records.ids import ROOT, ItemId
-from sharefs.records.record import Record, decode_record
-from sharefs.sync import shipment
+from sharefs.records.record import Record
+from sharefs.spaces import roster
 from tests.sim import surroundings
 from tests.sim.agenda import Agenda
-from tests.sim.cast import fold_once, members, verify_quickly
+from tests.sim.cast import fold_once, members, verify_either, verify_seal_quickly
 from tests.sim.data_node import DataDevice
 from tests.sim.faults import PEACE, Faults, draw_faults
 from tests.sim.liar import Liar
@@ -59,6 +60,7 @@ class DataHistory:
         self.network.rewrite = self.liar.rewrite
         # Who believes a liar has less than it thinks, until an audit finds that.
         self.model.trusting = not self.faults.withhold
+        self.model.unequivocal = not (self.faults.clone or self.faults.equivocate)
         self.steps = chance.choice((6, 12, 12, 24, 40))
 
     def run(self) -> None:
@@ -172,8 +174,7 @@ def held_by(device: DataDevice) -> Held:
     """What is on a device's disk."""
     tables: Tables = device.disk.committed
     heads: dict[ItemId, list[Record]] = {}
-    for data in tables.records.values():
-        record = decode_record(data)
+    for record in tables.records.values():
         heads.setdefault(record.item, []).append(record)
     rows = (replace(row, ino=0, local=0) for row in tables.shelf.rows.values())
     return Held(
@@ -190,7 +191,9 @@ def held_by(device: DataDevice) -> Held:
 def quickly() -> Iterator[None]:
     """Within, signatures are quick, rosters are folded once, and few commits fill a page."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipment, "verify_commit", verify_quickly)
+        patch.setattr(commit, "verify_seal", verify_seal_quickly)
+        patch.setattr(roster, "verify_seal", verify_seal_quickly)
+        patch.setattr(roster, "verify", verify_either)
         patch.setattr(replica, "fold", fold_once)
         patch.setattr(replica, "PAGE_COMMITS_MAX", PAGE_COMMITS)
         yield

@@ -3,9 +3,6 @@
 import random
 from dataclasses import dataclass, fields
 
-EQUIVOCATION = False
-"""Whether somebody signs two records for one coordinate: to be switched on with what finds it."""
-
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600.0
 
 
@@ -86,7 +83,7 @@ def draw_faults(chance: random.Random) -> Faults:
         disk_full=maybe(0.02, 0.1),
         io_error=maybe(0.01),
         restore=maybe(0.3, 0.6),
-        clone=bool(maybe(1)) and EQUIVOCATION,
+        clone=chance.random() < 0.1,
         skew_seconds=maybe(1.0, 3600.0, TEN_YEARS_SECONDS),
         clock_jump=maybe(0.05),
         liar=liar,
@@ -94,5 +91,5 @@ def draw_faults(chance: random.Random) -> Faults:
         replay=0.3 if liar else 0.0,
         oversize=0.1 if liar else 0.0,
         withhold=0.3 if liar else 0.0,
-        equivocate=0.2 if liar and EQUIVOCATION else 0.0,
+        equivocate=0.6 if liar and chance.random() < 0.5 else 0.0,
     )

@@ -53,9 +53,17 @@ class Liar:
             self._say(victim, self._chance.choice((self._forgery, self._boast))(victim))
         if self._chance.random() < faults.oversize:
             self._say(victim, self._chance.choice((self._too_much, self._too_long))())
+        if self._chance.random() < faults.equivocate and self._is_writer:
+            # Always the first of its incarnation, and another each time.
+            shipment = self._shipment(self._device.identity.device)
+            self._say(victim, Push(self._device.cast.space, shipment))
         if self._chance.random() < faults.replay and self._network.old:
             _, _, channel, frames = self._chance.choice(self._network.old)
             self._network.send(self._device.key, victim.key, channel, frames)
+
+    @property
+    def _is_writer(self) -> bool:
+        return self._device.identity.device in self._device.cast.writers
 
     def rewrite(self, sender: PublicKey, frames: Frames) -> Frames:
         """Leave a record, or a whole commit, out of a page, whose frontier claims it."""
@@ -93,7 +101,7 @@ class Liar:
         if self._chance.random() < 0.5:
             return Push(self._device.cast.space, self._shipment(victim.identity.device))
         shipment = self._shipment(me)
-        if me in self._device.cast.writers:
+        if self._is_writer:
             shipment = Shipment(shipment.commit, ((0, shipment.records[0][1] + b"\x00"),))
         return Push(self._device.cast.space, shipment)
 

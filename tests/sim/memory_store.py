@@ -18,7 +18,6 @@ from sharefs.records.commit import Commit
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import (
     ROOT,
-    Coordinate,
     DeviceId,
     Frontier,
     Incarnation,
@@ -27,7 +26,7 @@ from sharefs.records.ids import (
     Signature,
     SpaceId,
 )
-from sharefs.records.record import Record, hash_record
+from sharefs.records.record import Record, encode_record, hash_record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import explained, translated
 from sharefs.store.ledger import SpaceRow
@@ -52,7 +51,7 @@ class Tables:
     """By what was signed."""
     commit_count: int = 0
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
-    records: dict[Coordinate, bytes] = field(default_factory=dict)
+    records: dict[bytes, Record] = field(default_factory=dict)
     """The heads."""
     sums: dict[tuple[DeviceId, Incarnation], int] = field(default_factory=dict)
     """Of the hashes of each author's heads."""
@@ -75,13 +74,15 @@ class Tables:
     def keep(self, record: Record, data: bytes) -> None:
         """A head came."""
         self.shelf.add_head(record, data)
-        self.records[record.coordinate] = data
+        self.records[data] = record
         self._count(record, data, 1)
 
     def drop(self, record: Record) -> None:
         """A head is dominated."""
         self.shelf.drop_head(record)
-        self._count(record, self.records.pop(record.coordinate), -1)
+        data = encode_record(record)
+        del self.records[data]
+        self._count(record, data, -1)
 
     def _count(self, record: Record, data: bytes, sign: int) -> None:
         author = record.coordinate[:2]
@@ -264,9 +265,12 @@ class MemoryLedger:
     def records_in(
         self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
     ) -> list[tuple[int, bytes]]:
-        kept = self._store.tables.records
-        found = [at for at in kept if at[:2] == (device, incarnation)]
-        return [(at.sequence, kept[at]) for at in sorted(found) if first <= at.sequence <= last]
+        return sorted(
+            (record.sequence, data)
+            for data, record in self._store.tables.records.items()
+            if (record.device, record.incarnation) == (device, incarnation)
+            and first <= record.sequence <= last
+        )
 
     def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
         return self._store.tables.sums
@@ -275,7 +279,8 @@ class MemoryLedger:
         self, number: int, author: Author, first: int, last: int
     ) -> list[tuple[int, int, int]]:
         found: dict[int, list[int]] = {}
-        for at, data in self._store.tables.records.items():
+        for data, record in self._store.tables.records.items():
+            at = record.coordinate
             if at[:2] == author and first <= at.sequence <= last:
                 run = found.setdefault(at.sequence // RUN_SEQUENCES, [0, 0])
                 run[0] += 1
@@ -288,7 +293,7 @@ class MemoryLedger:
     def extent(self, number: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
         found = [
             at.sequence
-            for at in self._store.tables.records
+            for at in (record.coordinate for record in self._store.tables.records.values())
             if at[:2] == author and first <= at.sequence <= last
         ]
         return (min(found), max(found)) if found else None

@@ -41,7 +41,7 @@ class Held:
     device: DeviceId
     frontier: Frontier
     heads: dict[ItemId, list[Record]]
-    data: dict[Coordinate, bytes]
+    data: dict[bytes, Record]
     view: list[Shown]
     """All rows, less what is each device's own business: inode numbers, and what bytes are here."""
 
@@ -72,6 +72,9 @@ class Model:
     """What programs were told is saved, and by whom."""
     trusting: bool = True
     """Whether frontiers claim nothing but what is there."""
+    unequivocal: bool = True
+    """Whether each coordinate has one record. If not, a version vector can not tell who has seen
+    what, and only what all show in the end is looked at."""
     _of_item: dict[ItemId, list[Coordinate]] = field(default_factory=dict)
     _maybe_gone: dict[Coordinate, Version] = field(default_factory=dict)
     """Nobody has them, but maybe a message that is on its way."""
@@ -79,6 +82,11 @@ class Model:
     """By device: what it must have had of an item, by what it showed."""
 
     # --- what happens ---------------------------------------------------------------------------
+
+    def knows(self, at: Coordinate, data: bytes) -> bool:
+        """Whether it was told of a record."""
+        version = self.versions.get(at)
+        return version is not None and (version.data == data or not self.unequivocal)
 
     def wrote(self, data: bytes, act: Act) -> None:
         """A record came of what a program did."""
@@ -100,6 +108,8 @@ class Model:
 
     def went_back(self, now: Held, before: Held, others: list[Held], by_restore: bool) -> None:
         """A disk is as it was at some earlier time. What was nowhere else is no more."""
+        if not self.unequivocal:
+            return
         for at, version in list(self.versions.items()):
             if now.covers(version.record) or not before.covers(version.record):
                 continue
@@ -126,6 +136,9 @@ class Model:
 
     def check(self, held: Held) -> None:
         """Of one disk, at any time."""
+        self._check_rights(held)
+        if not self.unequivocal:
+            return
         for version in self.versions.values() if self.trusting else ():
             record = version.record
             claimed = held.frontier.get((record.device, record.incarnation), 0)
@@ -133,17 +146,18 @@ class Model:
                 f"{held.name}'s frontier claims {_brief(record)}, which is not there"
             )
         for item, heads in held.heads.items():
-            self._check_rights(held, heads)
             self._observe(held, item, heads)
 
-    def _check_rights(self, held: Held, heads: Iterable[Record]) -> None:
-        for head in heads:
+    def _check_rights(self, held: Held) -> None:
+        for data, head in held.data.items():
+            assert head.device in self.writers, f"{held.name} has a version of a reader"
+            if not self.unequivocal:
+                continue
             if head.coordinate in self._maybe_gone:
                 self._arrived_after_all(head.coordinate)
-            assert head.device in self.writers, f"{held.name} has a version of a reader"
             known = self.versions.get(head.coordinate)
             assert known is not None, f"{held.name} has {_brief(head)}, which nobody wrote"
-            assert held.data[head.coordinate] == known.data, "two records at one coordinate"
+            assert data == known.data, "two records at one coordinate"
 
     def _observe(self, held: Held, item: ItemId, heads: list[Record]) -> None:
         shown = frozenset(head.coordinate for head in heads)
@@ -170,8 +184,9 @@ class Model:
             assert held.frontier == first.frontier, f"{held.name} and {first.name} know less"
             assert held.view == first.view, f"{held.name} and {first.name} show other things"
         self._check_names(first)
-        self._check_winners(first)
-        self._check_bytes(first)
+        if self.unequivocal:
+            self._check_winners(first)
+            self._check_bytes(first)
 
     def _check_names(self, held: Held) -> None:
         """In no folder have two entries one name."""

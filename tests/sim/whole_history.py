@@ -149,7 +149,7 @@ class WholeHistory:
         others = [held_by(other) for other in self.devices if other is not device]
         for at, (record, _) in list(self._records.items()):
             if at.device == me and not now.covers(record):
-                told = any(at in other.data for other in others)
+                told = any(at in coordinates for coordinates in map(_coordinates, others))
                 assert not told, f"{at} was told before it was durable"
                 if not any(other.covers(record) for other in others):
                     del self._records[at]
@@ -161,11 +161,9 @@ class WholeHistory:
                 continue
             self._looked_at[device.name] = device.changes
             held = held_by(device)
-            for heads in held.heads.values():
-                for head in heads:
-                    data = held.data[head.coordinate]
-                    _, known = self._records.setdefault(head.coordinate, (head, data))
-                    assert known == data, f"two records at {head.coordinate}"
+            for data, head in held.data.items():
+                _, known = self._records.setdefault(head.coordinate, (head, data))
+                assert known == data, f"two records at {head.coordinate}"
             for record, _ in self._records.values():
                 claimed = held.frontier.get((record.device, record.incarnation), 0)
                 assert record.sequence > claimed or held.covers(record), (
@@ -234,6 +232,10 @@ class WholeHistory:
         return {content for content, data in known.items() if data in bytes_there}
 
 
+def _coordinates(held: Held) -> set[Coordinate]:
+    return {record.coordinate for record in held.data.values()}
+
+
 def _is_idle(device: WholeDevice) -> bool:
     """Whether all that was to be published is."""
     node = device.node
@@ -259,7 +261,7 @@ def held_by(device: WholeDevice) -> Held:
     for encoded in records:
         record = decode_record(encoded)
         heads.setdefault(record.item, []).append(record)
-        data[record.coordinate] = encoded
+        data[encoded] = record
     view = [msgspec.structs.replace(row, ino=0, local=0) for row in rows if row.item != ROOT]
     return Held(
         device.name,

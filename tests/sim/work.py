@@ -203,7 +203,7 @@ class Programs:
     ) -> bool:
         """Whether it was told to have succeeded."""
         assert device.node is not None, "whoever acts is awake"
-        act = replace(act, stood=frozenset(device.disk.committed.records))
+        act = replace(act, stood=_standing(device))
         try:
             edit(device.node)
         except UserError as error:
@@ -215,15 +215,23 @@ class Programs:
         return True
 
     def _learn(self, device: DataDevice, act: Act) -> None:
-        me, known = device.identity.device, self._model.versions
-        kept = device.disk.committed.records
-        for at in sorted(at for at in kept if at.device == me and at not in known):
-            self._model.wrote(kept[at], act)
+        me = device.identity.device
+        fresh = [
+            (record.coordinate, data)
+            for data, record in device.disk.committed.records.items()
+            if record.device == me and not self._model.knows(record.coordinate, data)
+        ]
+        for at, data in sorted(fresh):
+            self._model.wrote(data, act)
             act = replace(act, stood=act.stood | {at})
 
     def _note(self, sentence: str) -> None:
         if self._agenda.trace is not None:
             self._agenda.note(sentence)
+
+
+def _standing(device: DataDevice) -> frozenset[Coordinate]:
+    return frozenset(record.coordinate for record in device.disk.committed.records.values())
 
 
 def _ignored(shown: Shown | None) -> None:
