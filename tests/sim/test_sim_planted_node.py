@@ -10,11 +10,13 @@ from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.records.ids import Frontier
 from sharefs.store.connection import Writer
+from tests.sim.faults import Faults
 from tests.sim.surroundings import simulated
 from tests.sim.whole_history import WholeHistory
 from tests.sim.whole_node import whole
 
-HISTORIES_MAX = 120
+HISTORIES_MAX = 100
+FAULTS = Faults(crash=0.2, power_cut=0.7)
 
 
 def _tell_before_it_is_durable(self: Exchange) -> None:
@@ -50,4 +52,4 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> No
 
 def _run_many() -> None:
     for seed in range(HISTORIES_MAX):
-        WholeHistory(seed).run()
+        WholeHistory(seed, FAULTS).run()
