@@ -8,10 +8,12 @@ were rejected: the node's lock and its API tell both, and can not be stale.
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -38,6 +40,7 @@ def start(command: Sequence[str], log_file: Path) -> "subprocess.Popen[bytes]":
     nothing of the process is left.
     """
     reader, writer = os.pipe()
+    said_before = log_file.stat().st_size if log_file.exists() else 0
     try:
         process = _spawn(
             [str(writer) if part == PIPE else part for part in command], writer, log_file
@@ -50,6 +53,11 @@ def start(command: Sequence[str], log_file: Path) -> "subprocess.Popen[bytes]":
     served = False
     try:
         report = _read_report(reader, log_file)
+        if report is None:
+            raise NodeFailed(
+                f"The node ended while it was starting: {_reason(process, log_file, said_before)}."
+                f" {log_file} tells more."
+            )
         if report.failure is not None:
             raise error_of(report.failure)
         served = True
@@ -78,7 +86,8 @@ def _spawn(command: Sequence[str], writer: int, log_file: Path) -> "subprocess.P
         ) from error
 
 
-def _read_report(reader: int, log_file: Path) -> StartReport:
+def _read_report(reader: int, log_file: Path) -> StartReport | None:
+    """None if the process ended without one."""
     deadline = time.monotonic() + START_S_MAX
     data = b""
     poll = select.poll()
@@ -91,9 +100,26 @@ def _read_report(reader: int, log_file: Path) -> StartReport:
             )
         piece = os.read(reader, REPORT_SIZE_BYTES_MAX)
         if not piece:
-            raise NodeFailed(f"The node ended while it was starting: {log_file} says why.")
+            return None
         data += piece
     return msgspec.json.decode(data, type=StartReport)
+
+
+def _reason(process: "subprocess.Popen[bytes]", log_file: Path, said_before: int) -> str:
+    """Why the process ended: the last that it said, or else how."""
+    try:
+        code = process.wait(END_S_MAX)
+    except subprocess.TimeoutExpired:
+        return "it closed its pipe, and went on"
+    if code < 0:
+        return f"it was ended by signal {-code} ({signal.strsignal(-code)})"
+    with suppress(OSError), log_file.open("rb") as log:
+        log.seek(max(said_before, log_file.stat().st_size - REPORT_SIZE_BYTES_MAX))
+        lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+        said = [line for line in lines if line]
+        if said:
+            return said[-1].rstrip(".")
+    return f"it said nothing (exit code {code})"
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

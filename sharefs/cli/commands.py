@@ -208,7 +208,7 @@ def status(context: typer.Context, as_json: AsJson = False, home: LocalHome = No
     display.say(f"Home: {report.home}")
     display.say(f"Mount: {report.mount}")
     display.say(f"Listening on: {report.listening}")
-    display.say(f"Devices online: {report.peers_online}")
+    display.say(f"Devices online: {report.peers_online}, besides this one")
     display.say(f"Transfers: {report.transfers}")
     if report.spaces:
         _show_spaces(report.spaces)
@@ -403,8 +403,7 @@ def free(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> N
         report = client.free([arguments.absolute(path) for path in paths])
     files = display.plural(report.files, "file")
     display.say(f"Freed {files}, {display.size(report.bytes)}.")
-    for path, sentence in report.refused:
-        display.complain(f"{path}: {sentence}")
+    display.complain_of(report.refused)
     if report.refused:
         raise typer.Exit(LastCopy.exit_code)
 

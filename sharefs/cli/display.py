@@ -7,7 +7,7 @@ escaped.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from rich.cells import cell_len
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_GAP = "  "
+PATHS_SHOWN_MAX = 10
 
 
 def say(text: str) -> None:
@@ -27,6 +28,22 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """A sentence for the person, beside the result."""
     print(printable(text), file=sys.stderr)
+
+
+def complain_of(refused: Iterable[tuple[str, str]]) -> None:
+    """(path, sentence) pairs: a sentence that is true of many files is said once."""
+    by_sentence: dict[str, list[str]] = {}
+    for path, sentence in refused:
+        by_sentence.setdefault(sentence, []).append(path)
+    for sentence, paths in by_sentence.items():
+        if len(paths) == 1:
+            complain(f"{paths[0]}: {sentence}")
+            continue
+        complain(f"{len(paths)} files: {sentence}")
+        for path in paths[:PATHS_SHOWN_MAX]:
+            complain(f"  {path}")
+        if len(paths) > PATHS_SHOWN_MAX:
+            complain(f"  and {len(paths) - PATHS_SHOWN_MAX} more")
 
 
 def say_json(value: object) -> None:

@@ -205,8 +205,13 @@ class Node:
                     f"The node stopped by a fault of its own; {self.home.log_file} tells more."
                     " Nothing that was saved is lost: start it again."
                 )
-            if self.loop.stopping or self._mounted.ended.is_set():
+            if self._mounted.ended.is_set():
+                log.warning("going down: %s was unmounted by somebody else", self.mount_point)
                 return
+            if self.loop.stopping:
+                log.warning("going down: the loop has ended")
+                return
+        log.info("going down: asked to")
 
     def stop(self) -> None:
         """Ask the node to go down; returns at once."""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from sharefs.errors import DiskFull, NoSuchEntry, ReadOnlySpace, SharefsError
 from sharefs.mount.ports import Base, Draft
@@ -84,10 +85,12 @@ class Publication:
         self._state = state
         self._unfinished = 0
         self._idle = threading.Condition()
-        """Guards the count of drafts under way, and the lanes."""
+        """Guards the count of drafts under way, the lanes, and `_kept`."""
         self._small = _Lane(GROUP_DRAFTS_MAX, GATHER_SECONDS)
         self._large = _Lane(1, 0.0)
         self._retrying = False
+        self._kept: set[Path] = set()
+        """Drafts of which the person was told that they are not shared yet."""
         self.retry: Callable[[], None] = lambda: None
         """Called, in the pool, when the disk was full: publish again what could not be."""
 
@@ -159,6 +162,7 @@ class Publication:
     def _finish(self, one: _Ready, outcome: _Outcome | None) -> None:
         draft = one.waiting.draft
         if isinstance(outcome, Shown):
+            self._told_of(draft.path)
             one.waiting.done(outcome)
             return
         self._state.contents.give_back(one.adopted)
@@ -169,9 +173,10 @@ class Publication:
 
     def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
         """The draft stays with the mount, where it can be read, written and removed meanwhile."""
-        self._state.notice(
-            f"{draft.name} is kept here, but not shared yet: {error} It goes on when there is room."
-        )
+        sentence = f"{draft.name} is kept here, but not shared yet: {error}"
+        self._state.notices.tell(f"{sentence} It goes on when there is room.", about=draft.path)
+        with self._idle:
+            self._kept.add(draft.path)
         self._state.loop.post(self._retry_later)
 
     def _retry_later(self) -> None:
@@ -181,7 +186,24 @@ class Publication:
 
     def _retry(self) -> None:
         self._retrying = False
-        self._state.in_pool(lambda: self.retry())
+        self._state.in_pool(self._retry_kept)
+
+    def _retry_kept(self) -> None:
+        with self._idle:
+            kept = list(self._kept)
+        for path in kept:
+            if not path.exists():
+                # Its program removed it, or another draft has its bytes.
+                self._told_of(path)
+        self.retry()
+
+    def _told_of(self, path: Path) -> None:
+        """There is nothing to be told of a draft any more."""
+        with self._idle:
+            kept = path in self._kept
+            self._kept.discard(path)
+        if kept:
+            self._state.notices.settle(path)
 
     # --- in the loop ----------------------------------------------------------------------------
 

@@ -278,13 +278,8 @@ class Service:
 
     def path(self, row: Shown) -> PurePath:
         """Where an entry is in the mount."""
-        parts: list[str] = []
-        at: Shown | None = row
-        while at is not None and at.shown:
-            parts.append(at.shown)
-            at = self._node.state.view.entry(self._node.desk.folder(at))
         space = next((f.name for f in self._node.desk.spaces() if f.space == row.space), "")
-        return PurePath(self._node.mount_point, space, *reversed(parts))
+        return PurePath(self._node.mount_point, space, self._node.state.path_of(row))
 
     def entries_at(self, path: str) -> list[Shown]:
         """The entry at a path of the mount, or all spaces' top entries at its root.

@@ -8,6 +8,7 @@ an honest one asks for no more than its credit; whoever does not take what was r
 STUCK_SECONDS_MAX does not get it, and asks again.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
 from sharefs.wire.message import encode_message
 from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Chunk, Lack, Offer, WantChunks
+
+log = logging.getLogger("sharefs.node")
 
 WANTED_CHUNKS_MAX = 4096
 HELD_BYTES_MAX = 32 * MIB
@@ -110,8 +113,15 @@ class Serving:
         try:
             return b"".join(map(local.read_chunk, range(len(local.manifest.lengths))))
         except LocalDamage as error:
-            self._state.notice(str(error))
+            self._tell_of_damage(local, str(error))
             return b""
+
+    def _tell_of_damage(self, local: LocalContent, damage: str) -> None:
+        log.warning("%s", damage)
+        self._state.notice(
+            f"{self._state.files_with(local.content)}: this disk gave back other bytes than were"
+            " stored. They go to nobody, and are fetched again from others when they are read."
+        )
 
     # --- chunks ---------------------------------------------------------------------------------
 
@@ -166,7 +176,7 @@ class Serving:
         if not damage:
             line.ready.append((chunk, data))
             return
-        self._state.notice(damage)
+        self._tell_of_damage(chunk.local, damage)
         self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
         line.release(chunk)
         self._read(device, line)

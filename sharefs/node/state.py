@@ -3,18 +3,20 @@
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 
 from sharefs.errors import LocalProtocolError, NoSuchEntry
 from sharefs.mesh.sockets import Mesh
 from sharefs.node.loop import Loop
+from sharefs.node.notices import Notices
 from sharefs.node.replica import Replica
 from sharefs.node.sending import Sending
-from sharefs.records.ids import DeviceId, ItemId, PublicKey, SpaceId, item_id
+from sharefs.records.ids import ContentId, DeviceId, ItemId, PublicKey, SpaceId, item_id
+from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Certificate, Identity
 from sharefs.spaces.ticket import Address
 from sharefs.store.contents import ContentStore
@@ -26,8 +28,6 @@ from sharefs.store.view import ReadView
 from sharefs.wire.message import Message, SessionMessage
 
 log = logging.getLogger("sharefs.node")
-
-NOTICES_MAX = 50
 
 
 @dataclass
@@ -61,7 +61,8 @@ class State:
     relied_upon: bool = False
     """This batch made what somebody will rely on who is told of it: the disk has to have it first.
     Own records need not say so."""
-    notices: deque[str] = field(default_factory=lambda: deque(maxlen=NOTICES_MAX))
+    notices: Notices = field(default_factory=Notices)
+    """Any thread."""
 
     def send(self, device: DeviceId, message: Message) -> None:
         """To a member's device, after the batch is committed."""
@@ -128,10 +129,26 @@ class State:
         self.pool.submit(guarded)
 
     def notice(self, sentence: str) -> None:
-        """Tell the person, in `status`; the same sentence once."""
-        log.warning("%s", sentence)
-        if sentence not in self.notices:
-            self.notices.append(sentence)
+        """Tell the person, in `status`; the same sentence once. From any thread."""
+        self.notices.tell(sentence)
+
+    def path_of(self, row: Shown) -> PurePath:
+        """Where an entry is, from its space's top folder. From any thread."""
+        parts: list[str] = []
+        at: Shown | None = row
+        while at is not None and at.shown:
+            parts.append(at.shown)
+            at = self.view.entry(self.view.folder(at))
+        return PurePath(*reversed(parts))
+
+    def files_with(self, content: ContentId) -> str:
+        """What to call a content in a sentence: by the files that have it."""
+        rows = [row for row in self.view.entries_of(content) if row.live]
+        paths = sorted(str(self.path_of(row)) for row in rows)
+        if not paths:
+            return "A file that is shown no more"
+        more = len(paths) - 1
+        return f"{paths[0]} (and {more} more with the same bytes)" if more else paths[0]
 
 
 def _fail(error: Exception) -> None:

@@ -1,6 +1,7 @@
 """A background process with a node in memory: FAULT SOCKET_FILE PIPE."""
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,7 +23,9 @@ class FaultyNode(FakeNode):
             case "crash":
                 os._exit(3)
             case "bug":
-                raise ZeroDivisionError
+                raise ZeroDivisionError("of all things")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
                 threading.Event().wait()
             case fault:

@@ -108,14 +108,28 @@ def test_a_failed_start_raises_the_nodes_own_sentence_and_leaves_nothing(
     assert not socket_file.exists()
 
 
-@pytest.mark.parametrize("fault", ["crash", "bug"])
-def test_a_node_that_dies_without_a_word_points_at_its_log(
-    socket_file: Path, log_file: Path, fault: str, spawned: "list[subprocess.Popen[bytes]]"
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("crash", "it said nothing (exit code 3)"),
+        ("bug", "ZeroDivisionError: of all things"),
+        ("kill", "it was ended by signal 9 (Killed)"),
+    ],
+)
+def test_a_node_that_dies_without_a_report_is_told_of_with_the_reason(
+    socket_file: Path,
+    log_file: Path,
+    fault: str,
+    reason: str,
+    spawned: "list[subprocess.Popen[bytes]]",
 ) -> None:
-    with pytest.raises(NodeFailed, match=str(log_file)):
+    log_file.write_text("what an earlier node said\n")
+    with pytest.raises(NodeFailed) as failure:
         background.start(_command(fault, socket_file), log_file)
+    assert str(failure.value) == (
+        f"The node ended while it was starting: {reason}. {log_file} tells more."
+    )
     assert spawned[0].returncode is not None
-    assert ("ZeroDivisionError" in log_file.read_text()) == (fault == "bug")
 
 
 def test_a_node_that_hangs_is_given_up_and_killed(

@@ -170,6 +170,7 @@ def test_status_tells_people_and_programs(shell: Shell, node: FakeNode) -> None:
     assert ran.lines[0] == f"Anna on laptop, sharefs {sharefs.__version__}"
     assert "Mount: /home/anna/My Shared Spaces" in ran.lines
     assert ran.lines[-1] == "Note: Bob's device sent a chunk that does not match."
+    assert f"Devices online: {node.status().peers_online}, besides this one" in ran.lines
     told = msgspec.json.decode(shell.run("status", "--json").out, type=StatusReport)
     assert told == node.status()
 
@@ -349,6 +350,16 @@ def test_free_tells_what_was_refused(shell: Shell, node: FakeNode) -> None:
     ran = shell.run("free", "/mount/a", "/mount/b")
     assert (ran.code, ran.out) == (9, "Freed 1 file, 1.0 MB.\n")
     assert ran.err == "/mount/b: Nobody else is known to have all of it.\n"
+
+
+def test_free_says_once_what_is_true_of_many_files(shell: Shell, node: FakeNode) -> None:
+    paths = [f"/mount/{number:02}" for number in range(12)]
+    node.last_copies.update(paths)
+    ran = shell.run("free", *paths)
+    lines = ran.err.splitlines()
+    assert lines[0] == "12 files: Nobody else is known to have all of it."
+    assert lines[1:-1] == [f"  {path}" for path in paths[: display.PATHS_SHOWN_MAX]]
+    assert lines[-1] == f"  and {12 - display.PATHS_SHOWN_MAX} more"
 
 
 def test_a_path_that_is_not_utf8_is_told_of(shell: Shell, node: FakeNode) -> None:

@@ -297,10 +297,41 @@ def test_a_draft_waits_for_room_and_is_published_then(
         until(lambda: len(tried) >= 3, "it is tried again and again")
         assert anna.entry("a.txt") is None
         assert core.lookup(anna.top(), "a.txt").size == 5, "the program sees it"
+        assert any("a.txt" in notice for notice in anna.node.state.notices)
     agree("a.txt", anna, bob)
     assert bob.read("a.txt") == b"hello"
     assert anna.names() == ["a.txt"]
-    assert any("a.txt" in notice for notice in anna.node.state.notices)
+    assert list(anna.node.state.notices) == [], "it is shared by now"
+
+
+def test_what_is_removed_before_it_could_be_shared_is_not_told_of_any_more(
+    anna: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sharefs.node.publication.DISK_FULL_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(anna.node.state.contents, "adopt", full_disk)
+    core = anna.node.core
+    core.release(core.create(anna.top(), "a.txt", 0o644, os.O_RDWR))
+    until(lambda: list(anna.node.state.notices))
+    core.unlink(anna.top(), "a.txt")
+    until(lambda: not list(anna.node.state.notices))
+
+
+def test_a_damaged_file_is_named_as_the_person_knows_it(anna: Party, bob: Party) -> None:
+    data = random.Random(7).randbytes(3_000_000)
+    shared("big", data, anna, bob)
+    content = anna.there("big").content
+    assert content is not None
+    local = anna.node.state.contents.known(content)
+    assert local is not None
+    path = local._path
+    stored = path.read_bytes()
+    path.write_bytes(bytes([stored[0] ^ 1]) + stored[1:])
+    agree("big", anna, bob)
+    free(bob, "big")
+    bob.fails("big")
+    (notice,) = anna.node.state.notices
+    assert notice.startswith("big: ")
+    assert path.name not in notice
 
 
 def test_a_read_ends_when_the_node_does(anna: Party, bob: Party) -> None:

@@ -1,3 +1,4 @@
+import logging
 import os
 import sqlite3
 import threading
@@ -315,3 +316,13 @@ def test_a_restored_database_counts_anew_and_nothing_is_lost(
     until(lambda: local_bytes(anna, "before.txt"), "its bytes are recognised")
     assert anna.read("before.txt") == b"changed"
     assert bob.read("new.txt") == b"new"
+
+
+def test_why_a_node_goes_down_is_in_its_log(anna: Party, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sharefs")
+    anna.node._mounted.ended.set()
+    anna.node.wait()
+    assert f"{anna.node.mount_point} was unmounted by somebody else" in caplog.text
+    anna.node.stop()
+    anna.node.wait()
+    assert "going down: asked to" in caplog.text
