@@ -33,6 +33,7 @@ ERRNOS: dict[type[errors.SharefsError], int] = {
     errors.DiskFull: errno.ENOSPC,
     errors.LocalDamage: errno.EIO,
     errors.NoSuchSpace: errno.ENOENT,
+    errors.NodeNotRunning: errno.ENOTCONN,
 }
 
 _DISK_ERRNOS = frozenset(

@@ -41,6 +41,10 @@ _UNUSABLE_CODES = frozenset(
 Value = TypeVar("Value")
 Place = tuple[int, ItemId]
 """A folder: the number of its space, and its item."""
+Touched = tuple[int, ItemId, int, str]
+"""A row that changed, or changes: its space, its place, its inode number, the name it is shown
+under."""
+TOUCHED_COLUMNS = "space, place, ino, shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,8 @@ class Writer:
         self._connection = connection
         self._later: dict[Insertion, list[tuple[Any, ...]]] = {}
         self._saved: list[int] = []
-        self.touched: set[Place] = set()
-        """Folders whose rows were changed since somebody last took this."""
+        self.touched: set[Touched] = set()
+        """Rows, as they were and as they are, that changed since somebody last took this."""
         greatest = connection.execute("SELECT max(ino) FROM entry").fetchone()[0]
         self.new_ino = InoCounter(max(greatest or 1, 1) + 1)
         self.sums = Sums(connection)
@@ -135,7 +139,7 @@ class Writer:
         self._later.setdefault(insertion, []).extend(values)
 
     def save_row(self, insertion: Insertion, ino: int, values: tuple[Any, ...]) -> None:
-        """As `later`, for a row of the view; the folder that it was in before is touched."""
+        """As `later`, for a row of the view; what it was before is touched, too."""
         self._saved.append(ino)
         self.later(insertion, (values,))
 
@@ -143,11 +147,8 @@ class Writer:
         connection, later, saved = self._connection, self._later, self._saved
         self._later, self._saved = {}, []
         for group in in_groups(saved):
-            self.touched.update(
-                connection.execute(
-                    f"SELECT space, place FROM entry WHERE ino {among(group)}", group
-                )
-            )
+            before = f"SELECT {TOUCHED_COLUMNS} FROM entry WHERE ino {among(group)}"
+            self.touched.update(connection.execute(before, group))
         for insertion, rows in later.items():
             whole = len(rows) - len(rows) % ROWS_AT_ONCE
             for start in range(0, whole, ROWS_AT_ONCE):
@@ -187,8 +188,8 @@ class Writer:
         for call in waiting:
             call()
 
-    def take_touched(self) -> set[Place]:
-        """The folders whose rows, or whose rows' local bytes, changed since the last call."""
+    def take_touched(self) -> set[Touched]:
+        """The rows that changed since the last call, or whose local bytes did."""
         if self._later:
             self._write_later()
         touched, self.touched = self.touched, set()

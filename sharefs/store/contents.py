@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary
 from sharefs.errors import HomeNotUsable, LocalDamage, RemoteProtocolError, UserError
 from sharefs.records.content import Manifest, content_id, decode_manifest
 from sharefs.records.ids import ChunkId, ContentId
-from sharefs.store.connection import Insertion, among, in_groups, translated
+from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, among, in_groups, translated
 from sharefs.store.cutting import cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
@@ -337,7 +337,7 @@ class ContentStore:
     def _touch(self, contents: Iterable[ContentId]) -> None:
         """Their entries are shown with the bytes that are here."""
         for group in in_groups(contents):
-            query = f"SELECT space, place FROM entry WHERE content {among(group)}"
+            query = f"SELECT {TOUCHED_COLUMNS} FROM entry WHERE content {among(group)}"
             rows = self._store.connection.execute(f"{query} AND content IS NOT NULL", group)
             self._store.touched.update(rows)
 

@@ -85,7 +85,7 @@ class Ledger:
         ).fetchone()
         top = _top_folder(ino or self._writer.new_ino(), number)
         self._writer.later(SAVE_ROW, (values_of(top),))
-        self._writer.touched.add((number, _NOWHERE))
+        self._writer.touched.add((number, _NOWHERE, top.ino, ""))
         return int(number)
 
     def rename_space(self, number: int, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sharefs.records.ids import ContentId, DeviceId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.connection import Place, Writer, among, in_groups
+from sharefs.store.connection import TOUCHED_COLUMNS, Touched, Writer, among, in_groups
 from sharefs.store.ledger import Ledger
 from sharefs.store.rows import SAVE_ROW, SELECT_ROWS, shown_of, values_of
 
@@ -19,7 +19,7 @@ _ODD = "(shown <> name OR merged IS NOT NULL OR loser = 1)"
 class Shelf:
     """`tree`'s port on the database, for one space. In the loop.
 
-    Invariant: every place that a changed row was in, or is in now, is in the writer's `touched`.
+    Invariant: a changed row, as it was and as it is now, is in the writer's `touched`.
     """
 
     def __init__(self, writer: Writer, space: int) -> None:
@@ -91,15 +91,15 @@ class Shelf:
 
     def save(self, row: Shown) -> None:
         """Insert, or replace the row with this inode number."""
-        self._writer.touched.add((row.space, row.place))
+        self._writer.touched.add((row.space, row.place, row.ino, row.shown))
         self._writer.save_row(SAVE_ROW, row.ino, values_of(row))
 
     def erase(self, ino: int) -> None:
         """Forget a row."""
-        places = "DELETE FROM entry WHERE ino = ? RETURNING space, place"
-        self._writer.touched.update(self._connection.execute(places, (ino,)).fetchall())
+        erase = f"DELETE FROM entry WHERE ino = ? RETURNING {TOUCHED_COLUMNS}"
+        self._writer.touched.update(self._connection.execute(erase, (ino,)).fetchall())
 
-    def take_touched(self) -> set[Place]:
+    def take_touched(self) -> set[Touched]:
         """As Writer.take_touched: of all spaces, once."""
         return self._writer.take_touched()
 

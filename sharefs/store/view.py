@@ -1,10 +1,12 @@
 """What does a folder show, without a word to the loop or the network?
 
 Theory of operation. Rows are cached by folder: names as they were looked up, or, after a listing,
-all of them; and by inode. After each COMMIT the node calls `forget` with the folders whose rows
-changed, and what was cached of them goes. A read that began before that may end after it: every
-read of a folder is registered while it runs, `forget` marks it stale, and what is stale is given to
-the caller but not cached. Look-ups in the cache take no lock.
+all of them; and by inode. After each COMMIT the node calls `forget` with the rows that changed, and
+those go; a folder of which all was known keeps in mind which names it does not know any more. So
+whoever copies many files into a folder, or looks at it meanwhile, pays for each file once. A read
+that began before that may end after it: every read of a folder is registered while it runs,
+`forget` marks it stale, and what is stale is given to the caller but not cached. Look-ups in the
+cache take no lock.
 """
 
 import threading
@@ -14,19 +16,23 @@ from dataclasses import dataclass, field
 from sharefs.records.ids import ContentId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.connection import Place, Readers
+from sharefs.store.connection import Place, Readers, Touched, among, in_groups
 from sharefs.store.ledger import heads_at
 from sharefs.store.rows import SELECT_ROWS_WITH_LOCAL, shown_of
 
 CACHED_ENTRIES_MAX = 50_000
 MOUNT_ROOT_INO = 1
+MISSES_MAX = 8
+UNKNOWN_MAX = 2048
+"""With more than so many changes a folder is listed anew."""
 
 _LISTED = "WHERE space = ? AND place = ? AND live = 1 AND shown <> '' AND merged IS NULL"
 
 
 @dataclass(slots=True, eq=False)
 class _Folder:
-    """What is cached of one folder. Invariant: `names` has all its entries if `whole`."""
+    """What is cached of one folder. Invariant: `names` has all its entries if `whole`, but for
+    those that are in `unknown`."""
 
     names: dict[str, Shown | None] = field(default_factory=dict)
     """None for a name that was looked up and is not there."""
@@ -34,6 +40,12 @@ class _Folder:
     """Of rows in `_entries` that are in this place, shown or not."""
     whole: bool = False
     used: bool = True
+    ordered: bool = True
+    """`names` is in the order of listings."""
+    unknown: set[str] = field(default_factory=set)
+    """Names that changed since all were known."""
+    missed: int = 0
+    """How often a name was looked up that is not there, while not all were known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,8 +83,15 @@ class ReadView:
         if cached is not None:
             cached.used = True
             row = cached.names.get(name)
-            if row is not None or cached.whole or name in cached.names:
+            if row is not None or name in cached.names:
                 return row
+            if cached.whole and name not in cached.unknown:
+                return None
+            if cached.missed >= MISSES_MAX:
+                # Somebody makes files there, and looks for each beforehand.
+                rows = self._load_listing(place)
+                cached.missed = -len(rows)
+                return next((row for row in rows if row.shown == name), None)
         return self._load_name(place, name)
 
     def children(self, folder: int) -> list[Shown]:
@@ -82,10 +101,13 @@ class ReadView:
             return []
         place = (at.space, at.item if at.merged is None else at.merged)
         cached = self._folders.get(place)
-        if cached is not None and cached.whole:
-            cached.used = True
-            return [row for row in cached.names.values() if row is not None]
-        return self._load_listing(place)
+        if cached is None or not cached.whole:
+            return self._load_listing(place)
+        cached.used = True
+        known = cached.ordered and not cached.unknown
+        if not known and not self._load_unknown(place, cached):
+            return self._load_listing(place)
+        return [row for row in list(cached.names.values()) if row is not None]
 
     def folder(self, entry: Shown) -> int:
         """The inode of the folder that lists an entry; for a space's top folder, the mount's root.
@@ -104,14 +126,30 @@ class ReadView:
         """The rows of all spaces that have a content."""
         return self._query("WHERE content = ? AND content IS NOT NULL ORDER BY ino", content)
 
-    def forget(self, touched: Iterable[Place]) -> None:
-        """After a COMMIT: these folders' rows are other than they were."""
+    def forget(self, touched: Iterable[Touched]) -> None:
+        """After a COMMIT: these rows are other than they were."""
+        rows = list(touched)
+        places = {(space, place) for space, place, _, _ in rows}
         with self._lock:
-            touched = set(touched)
             for read in self._reads:
-                read.stale = read.stale or read.place is None or read.place in touched
-            for place in touched:
-                self._drop(place)
+                read.stale = read.stale or read.place is None or read.place in places
+            for space, place, ino, name in rows:
+                self._forget_row((space, place), ino, name)
+
+    def _forget_row(self, place: Place, ino: int, name: str) -> None:
+        self._entries.pop(ino, None)
+        folder = self._folders.get(place)
+        if folder is None:
+            return
+        if folder.whole and name:
+            # First, as look-ups take no lock.
+            folder.unknown.add(name)
+        if ino in folder.inos:
+            folder.inos.discard(ino)
+            self._count -= 1
+        if name in folder.names:
+            del folder.names[name]
+            self._count -= 1
 
     # --- reads that are cached ------------------------------------------------------------------
 
@@ -149,6 +187,29 @@ class ReadView:
         finally:
             self._end(read)
 
+    def _load_unknown(self, place: Place, folder: _Folder) -> bool:
+        """Look up what changed in a folder of which all was known; False if that is too much, or
+        something changed again meanwhile."""
+        read = self._begin(place)
+        try:
+            unknown = sorted(folder.unknown)
+            if len(unknown) > UNKNOWN_MAX:
+                return False
+            rows: list[Shown] = []
+            for group in in_groups(unknown):
+                rows += self._query(f"{_LISTED} AND shown {among(group)}", *place, *group)
+            with self._lock:
+                if read.stale or self._folders.get(place) is not folder:
+                    return False
+                for row in rows:
+                    self._keep_name(place, row.shown, row)
+                folder.unknown.difference_update(unknown)
+                folder.names = dict(sorted(folder.names.items()))
+                folder.ordered = True
+                return folder.whole
+        finally:
+            self._end(read)
+
     def _query(self, condition: str, *values: object) -> list[Shown]:
         with self._readers.lent() as connection:
             rows = connection.execute(f"{SELECT_ROWS_WITH_LOCAL}{condition}", values).fetchall()
@@ -178,10 +239,13 @@ class ReadView:
         folder = self._folders.setdefault(place, _Folder())
         if name not in folder.names:
             self._count += 1
+            folder.ordered = False
         folder.names[name] = row
+        folder.unknown.discard(name)
         if row is not None:
             self._keep_entry(row)
         else:
+            folder.missed += 1
             self._make_room()
 
     def _keep_listing(self, place: Place, rows: list[Shown]) -> None:

@@ -201,9 +201,9 @@ def test_folders_are_told_when_the_local_bytes_of_a_content_change_and_only_then
     assert disk.store.take_touched() == set()
     with disk.store.transaction():
         disk.contents.free(content)
-    assert disk.store.take_touched() == {(1, ROOT)}
+    assert disk.store.take_touched() == {(1, ROOT, 20, "a")}
     disk.publish(data)
-    assert disk.store.take_touched() == {(1, ROOT)}
+    assert disk.store.take_touched() == {(1, ROOT, 20, "a")}
 
 
 def test_bits_synced_before_a_free_are_not_saved_after_it(disk: Disk) -> None:

@@ -174,12 +174,12 @@ def test_merged_folders_and_entries_of_a_content(shelf: Shelf) -> None:
 
 def test_the_places_before_and_after_a_change_are_touched(store: Store, shelf: Shelf) -> None:
     shelf.save(shown(10))
-    assert store.take_touched() == {(1, ROOT)}
+    assert store.take_touched() == {(1, ROOT, 10, "name 10")}
     shelf.save(shown(10, place=FOLDER))
-    assert shelf.take_touched() == {(1, ROOT), (1, FOLDER)}
+    assert shelf.take_touched() == {(1, ROOT, 10, "name 10"), (1, FOLDER, 10, "name 10")}
     shelf.erase(10)
     shelf.erase(11)
-    assert store.take_touched() == {(1, FOLDER)}
+    assert store.take_touched() == {(1, FOLDER, 10, "name 10")}
     assert store.take_touched() == set()
     assert shelf.row(10) is None
 

@@ -1,5 +1,6 @@
 """The view for readers: what is cached is what was committed."""
 
+import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from sharefs.records.entry import EntryType
 from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.database import Store
-from sharefs.store.view import ReadView
+from sharefs.store.view import MISSES_MAX, ReadView
 from tests.store.store_parties import FAMILY, encoded, item, open_store, record, shown
 
 TOP = 2
@@ -199,7 +200,7 @@ def test_a_forget_elsewhere_does_not_keep_a_read_from_the_cache(
 
     def busy(self: ReadView, condition: str, *values: object) -> list[Shown]:
         rows = query(self, condition, *values)
-        self.forget({(1, item(77))})
+        self.forget({(1, item(77), 77, "elsewhere")})
         return rows
 
     monkeypatch.setattr(ReadView, "_query", busy)
@@ -208,6 +209,59 @@ def test_a_forget_elsewhere_does_not_keep_a_read_from_the_cache(
     asked = queries(store, monkeypatch)
     store.view.children(FOLDER.ino)
     assert asked == []
+
+
+def test_a_folder_that_grows_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = queries(store, monkeypatch)
+    for number in range(300):
+        name = f"{number:03}"
+        assert store.view.lookup(FOLDER.ino, name) is None
+        save(store, shown(1000 + number, name, place=FOLDER.item))
+    assert len(asked) < MISSES_MAX + 4, "who makes files there pays for none that was there"
+    assert names(store.view, FOLDER.ino) == [f"{number:03}" for number in range(300)]
+    before = len(asked)
+    save(
+        store,
+        shown(1007, "007", place=FOLDER.item, mtime_ns=9),
+        shown(2000, "0000", place=FOLDER.item),
+    )
+    assert names(store.view, FOLDER.ino)[:2] == ["000", "0000"]
+    assert [row.mtime_ns for row in store.view.children(FOLDER.ino)].count(9) == 1
+    assert len(asked) == before + 1, "a listing asks for what changed"
+
+
+def test_what_is_cached_is_what_a_fresh_reader_sees(store: Store) -> None:
+    chance = random.Random(7)
+    places = [ROOT, FOLDER.item]
+    inos = [TOP, FOLDER.ino]
+    for _ in range(1500):
+        number = chance.randrange(100, 130)
+        match chance.randrange(6):
+            case 0 | 1:
+                name = str(chance.randrange(12))
+                place = chance.choice(places)
+                taken = store.view.lookup(inos[places.index(place)], name)
+                row = shown(number, name, place=place, live=chance.random() < 0.8)
+                if not row.live:
+                    row = replace(row, shown="")
+                if taken is None or taken.ino == number or not row.live:
+                    save(store, row)
+            case 2:
+                with store.transaction():
+                    store.shelf(1).erase(number)
+                store.view.forget(store.take_touched())
+            case 3:
+                store.view.children(chance.choice(inos))
+            case 4:
+                store.view.lookup(chance.choice(inos), str(chance.randrange(12)))
+            case _:
+                store.view.entry(number)
+        fresh = ReadView(store.readers)
+        for ino in inos if chance.random() < 0.2 else ():
+            assert store.view.children(ino) == fresh.children(ino)
+            for name in map(str, range(12)):
+                assert store.view.lookup(ino, name) == fresh.lookup(ino, name)
+        assert store.view.entry(number) == fresh.entry(number)
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_used(store: Store) -> None:
@@ -242,7 +296,7 @@ def test_local_bytes_come_with_the_row(store: Store) -> None:
     assert ghost.local == 0
     with store.transaction():
         store.connection.execute("INSERT INTO content VALUES (?, 9, 4, 0, x'01')", (CONTENT,))
-    store.view.forget({(1, FOLDER.item)})
+    store.view.forget({(1, FOLDER.item, 20, "a")})
     assert [row.local for row in store.view.children(FOLDER.ino)] == [4]
     assert [row.ino for row in store.view.entries_of(CONTENT)] == [20]
 
