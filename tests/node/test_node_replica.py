@@ -311,6 +311,30 @@ def test_a_commit_with_a_record_that_was_missing_goes_to_the_end(anna: Side, bob
     assert bob.ledger.last_commit_rowid(bob.replica.number) == again, "nothing was missing"
 
 
+def test_what_a_sender_gets_during_a_pass_is_not_passed_by(
+    anna: Side, bob: Side, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dora pulls from Carol, who has a commit but not its record; then Carol gets the record."""
+    monkeypatch.setattr("sharefs.node.replica.PAGE_COMMITS_MAX", 2)
+    carol, dora = make(CAROL), make(DAVE)
+    for number in range(1, 5):
+        anna.file(number, f"{number}.txt")
+    bob.pull_from(anna)
+    bob.rename(anna.item(1), "renamed.txt")
+    half = bob.page({})
+    carol.apply(list(half.shipments))
+    first = carol.page({})
+    dora.apply(list(first.shipments), {})
+    carol.pull_from(anna)
+    assert "1.txt" in carol.names()
+    page = carol.page({}, first.cursor)
+    dora.apply(list(page.shipments))
+    while not page.complete:
+        page = carol.page({}, page.cursor)
+        dora.apply(list(page.shipments), frontier_of(page.frontier) if page.complete else None)
+    assert dora.names() == carol.names()
+
+
 def test_own_unseen_versions_are_kept_apart(anna: Side, bob: Side) -> None:
     """Two programs of Anna's saved what both had opened: neither save is lost, here or there."""
     bob.apply(anna.file(1, "a.txt", b"first"))

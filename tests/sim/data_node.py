@@ -204,6 +204,8 @@ class DataDevice:
         self.node: DataNode | None = None
         self.ended: Callable[[], None] = lambda: None
         """Told when the process is gone."""
+        self.overheard: list[Frames] | None = None
+        """Is given all that arrives."""
         self._agenda = agenda
         self._network = network
         self.cast = cast_of
@@ -285,6 +287,8 @@ class DataDevice:
         self._tell(LinkDown(peer))
 
     def arrived(self, peer: PublicKey, channel: int, frames: Frames) -> None:
+        if self.overheard is not None:
+            self.overheard.append(frames)
         if self.node is not None and self._agenda.trace is not None:
             self._agenda.note(f"{self.name} hears {spell(frames)}")
         self._tell(event_of(peer, channel, frames))

@@ -15,7 +15,7 @@ from sharefs.sync import machine
 from sharefs.sync.effects import Apply, Effect, Send
 from sharefs.sync.machine import Sync
 from sharefs.tree import operations, tree
-from sharefs.wire.sync import Page, Push
+from sharefs.wire.sync import Idle, Page, Push, Summary
 from tests.sim.data_history import DataHistory, quickly
 from tests.sim.memory_store import Disk
 from tests.sim.surroundings import simulated
@@ -26,6 +26,16 @@ HISTORIES_MAX = 400
 def _never_tell_again(self: Sync, now: float) -> list[Effect]:
     effects = TIMER_FIRED(self, now)
     return [e for e in effects if not isinstance(e, Send)]
+
+
+def _never_answer(self: Sync, peer: DeviceId, space: machine._Space, message: Idle) -> list[Effect]:
+    return []
+
+
+def _never_audit(
+    self: Sync, peer: DeviceId, space: machine._Space, told: Summary, now: float
+) -> list[Effect]:
+    return []
 
 
 def _last_arrival_wins(heads: list[Record]) -> list[tuple[Record, Entry]]:
@@ -73,6 +83,8 @@ RESTORE = Disk.restore
 
 BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
     "a resend removed": [(Sync, "_timer_fired", _never_tell_again)],
+    "a digest that differs and is not answered": [(Sync, "_idle_received", _never_answer)],
+    "an audit that is never held": [(Sync, "_audit_if_differing", _never_audit)],
     "last arrival wins": [(tree, "entries_among", _last_arrival_wins)],
     "the frontier bumped per author, by a push": [(Sync, "_push_received", _advance_over_gaps)],
     "the frontier bumped per author, by a page": [(Sync, "_page_received", _merge_at_every_page)],

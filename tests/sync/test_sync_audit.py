@@ -23,7 +23,7 @@ from sharefs.sync.shipment import digest_of, entries_of
 from sharefs.wire.audit import SPANS_MAX, AskRecords, AskSums, Records, Span, Sums, Wanted
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import Idle, Pull, Shipment, Summary
-from tests.sync.sync_network import SPACE, Network
+from tests.sync.commits import SPACE, shipments
 
 ME, ANNA, BOB = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2))
 LIFE = Incarnation(bytes(8))
@@ -170,11 +170,8 @@ def test_many_spans_are_asked_for_in_several_questions() -> None:
 
 
 def fetched() -> tuple[Shipment, Wanted]:
-    anna = Network(0, 2).nodes[0]
-    anna.write(1)
-    ((_, commit),) = anna.ledger.commits.values()
-    shipment = anna.ledger.shipment(commit)
-    ((_, data),) = shipment.records
+    (shipment,) = shipments(1)
+    commit, ((_, data),) = shipment.commit, shipment.records
     return shipment, Wanted(commit.device, commit.incarnation, 1, hash_record(data)[:16])
 
 

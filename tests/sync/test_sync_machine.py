@@ -1,11 +1,10 @@
 """What the machine answers, event by event."""
 
-from itertools import count
 
 import pytest
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId, item_id
+from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
 from sharefs.sync.effects import Apply, Effect, RenewIncarnation, Send, SetTimer
 from sharefs.sync.events import (
     ApplyFailed,
@@ -26,7 +25,7 @@ from sharefs.sync.machine import (
 from sharefs.sync.shipment import digest_of, entries_of
 from sharefs.wire.message import encode_message
 from sharefs.wire.sync import Idle, Page, Pull, PullRoster, Push, Shipment, Summary
-from tests.sync.sync_network import SPACE, Network
+from tests.sync.commits import SPACE, shipments
 
 ME, ANNA, BOB = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2))
 FIRST, SECOND = Incarnation(bytes(8)), Incarnation(bytes([1] * 8))
@@ -63,16 +62,6 @@ def pull_from(
 def page(asked: int, cursor: int, frontier: Frontier | None = None, number: int = 1) -> Page:
     complete = frontier is not None
     return Page(SPACE, asked, cursor, (), complete, entries_of(frontier or {}), number)
-
-
-def shipments(*sizes: int) -> list[Shipment]:
-    """Anna's commits, of so many records."""
-    anna = Network(0, 2).nodes[0]
-    items = count()
-    for size in sizes:
-        anna.author([(item_id(ANNA, next(items).to_bytes(8)), []) for _ in range(size)])
-    commits = sorted(anna.ledger.commits.values(), key=lambda numbered: numbered[0])
-    return [anna.ledger.shipment(commit) for _, commit in commits]
 
 
 def test_peers_are_told_how_we_stand_when_they_come() -> None:
