@@ -26,7 +26,7 @@ from sharefs.mount.errnos import Refusal
 from sharefs.mount.files import Files, Handle
 from sharefs.mount.listing import Listing, type_of
 from sharefs.mount.moves import Moves, Schedule
-from sharefs.mount.names import is_temporary
+from sharefs.mount.names import is_probe, is_temporary
 from sharefs.mount.nodes import Nodes
 from sharefs.mount.ports import Changes, Contents, SpaceFolder, View
 from sharefs.records.entry import EntryType, check_name
@@ -177,7 +177,10 @@ class Core:
             return self._open(there, flags)
         space = self._listing.space_of(self._listing.folder(folder)).space
         parked = self._overlay.parked_from(folder, name)
-        return self._files.create(folder, space, name, bool(mode & stat.S_IXUSR), parked)
+        handle = self._files.create(folder, space, name, bool(mode & stat.S_IXUSR), parked)
+        if is_probe(name) and parked is None and handle.draft is not None:
+            self._moves.watch_probe(handle.draft)
+        return handle
 
     def release(self, handle: Handle) -> None:
         """The program closed it for good: if it was the last to write, the file is published."""

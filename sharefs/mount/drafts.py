@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from sharefs.mount.names import is_temporary
+from sharefs.mount.names import is_probe, is_temporary
 from sharefs.mount.nodes import Node
 from sharefs.mount.ports import Base
 from sharefs.records.shown import Shown
@@ -65,6 +65,8 @@ class DraftFile:
     """An earlier run of the node left it."""
     orphaned: bool = False
     """Its name was removed here: it goes when its last user does."""
+    probe: bool = False
+    """It may be one, and is too young to tell; see `names`."""
     users: int = 0
     predecessor: "DraftFile | None" = None
     """The draft on its way that this one grew from."""
@@ -86,7 +88,8 @@ class DraftFile:
 
     @property
     def temporary(self) -> bool:
-        return self.placed and is_temporary(self.name)
+        probe = self.probe and self.size == 0 and is_probe(self.name)
+        return self.placed and (probe or is_temporary(self.name))
 
     def reopen(self) -> bool:
         """Whether it can be written (again), since nobody took it over yet; with the lock held."""

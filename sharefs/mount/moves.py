@@ -214,9 +214,21 @@ class Moves:
                 self._overlay.unpark(parked)
 
     def settle_all(self) -> None:
-        """Publish every rename that still waits."""
+        """Publish every rename, and every likely probe, that still waits."""
         for parked in self._overlay.all_parked():
             self.settle(parked)
+        for draft in self._overlay.drafts():
+            if draft.probe:
+                self._outlived(draft)
+
+    def watch_probe(self, draft: DraftFile) -> None:
+        """Share it, if it outlives what a probe does."""
+        draft.probe = True
+        self._schedule(PARKED_SECONDS, partial(self._outlived, draft))
+
+    def _outlived(self, draft: DraftFile) -> None:
+        draft.probe = False
+        self._files.publishing.publish_if_ready(draft)
 
     def make_real(self, parked: Parked) -> None:
         """Make of a parked file what can be changed: the published one, or a draft with its

@@ -14,7 +14,7 @@ _TEMPORARY = re.compile(
       \.goutputstream-.*        # GIO, while it saves
     | lu.*\.tmp                 # LibreOffice, while it saves
     | \.~lock\..*\#             # LibreOffice's locks
-    | .*\.sw[pxo] | 4913 | .*~  # vim: swap files, its probe of a folder, backups
+    | .*\.sw[pxo] | .*~        # vim: swap files, backups
     | \.\#.* | \#.*\#           # Emacs: locks, auto-saves
     | .*\.part | .*\.crdownload # downloads under way
     | \.~.*
@@ -22,6 +22,16 @@ _TEMPORARY = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+_PROBE = "4913"
+"""vim makes an empty file of this name, to see whether it may, and removes it."""
+
+
+def is_probe(name: str) -> bool:
+    """Whether an empty file of this name is likely to be gone in a moment. Others are called so,
+    too, as in a folder of numbered files: such a one is shared a moment later."""
+    return name == _PROBE
 
 
 def is_temporary(name: str) -> bool:

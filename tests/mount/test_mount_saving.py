@@ -245,7 +245,6 @@ def test_rename_can_be_told_not_to_replace(core: Core, house: FakeHouse) -> None
         "lu123abc.tmp",
         ".~lock.report.odt#",
         ".report.odt.swp",
-        "4913",
         "report.odt~",
         ".#notes",
         "#notes#",
@@ -270,9 +269,43 @@ def test_a_temporary_name_stays_here_until_it_becomes_a_real_one(
     assert names(core, house.top()) == {"real"}
 
 
-@pytest.mark.parametrize("name", ["report.odt", "lunch.txt", ".hidden", "a.swpx", "49130", "#1"])
+@pytest.mark.parametrize(
+    "name", ["report.odt", "lunch.txt", ".hidden", "a.swpx", "49130", "4913", "#1"]
+)
 def test_an_ordinary_name_is_published(name: str) -> None:
     assert not is_temporary(name)
+
+
+def test_an_editors_probe_of_a_folder_is_seen_by_nobody_else(
+    core: Core, house: FakeHouse, timers: Timers
+) -> None:
+    write(core, house.top(), "4913", b"")
+    core.unlink(house.top(), "4913")
+    timers.fire()
+    house.settle()
+    assert house.published == []
+    assert names(core, house.top()) == set()
+
+
+@pytest.mark.parametrize("end", ["later", "closing", "renamed"])
+def test_a_file_that_is_called_like_an_editors_probe_is_shared(
+    core: Core, house: FakeHouse, timers: Timers, end: str
+) -> None:
+    write(core, house.top(), "4913", b"")
+    house.settle()
+    assert house.published == [], "it may be a probe"
+    if end == "later":
+        timers.fire()
+    elif end == "closing":
+        core.close()
+    else:
+        core.rename(house.top(), "4913", house.top(), "empty")
+    house.settle()
+    assert house.published == [("empty" if end == "renamed" else "4913", b"")]
+    timers.fire()
+    write(core, house.top(), "4913", b"five thousand photos")
+    house.settle()
+    assert house.published[-1] == ("4913", b"five thousand photos"), "and what is written, at once"
 
 
 def test_a_private_link_stays_here(core: Core, house: FakeHouse) -> None:
