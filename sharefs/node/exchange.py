@@ -75,8 +75,11 @@ class Exchange:
 
     def seal(self) -> None:
         """At the end of a batch: sign what was made in it."""
+        asked = {space for _, space in (*self._pages, *self._questions)}
         for replica in self._state.replicas.values():
             self._sealed += [(replica, shipment) for shipment in replica.seal()]
+            if replica.id in asked or self._machine.hears(replica.id):
+                replica.tell()
 
     def committed(self) -> None:
         """After COMMIT: read what was asked for, and have the disk sync what is ours."""
@@ -164,7 +167,9 @@ class Exchange:
             if replica.made_durable(mark):
                 self._run(replica.stands(None))
         for replica, shipment in sealed:
-            self._run(events.Committed(replica.id, shipment))
+            commit = shipment.commit
+            if commit.incarnation != replica.incarnation or commit.last <= replica.told:
+                self._run(events.Committed(replica.id, shipment))
 
     # --- effects --------------------------------------------------------------------------------
 
@@ -191,7 +196,7 @@ class Exchange:
                 self._add_operations(effect)
             case effects.RenewIncarnation():
                 replica = self._state.replicas[effect.space]
-                if effect.incarnation == replica.incarnation:
+                if effect.incarnation == replica.incarnation and effect.sequence > replica.told:
                     self._state.notice(KNOWN_BETTER)
                     self._renew(replica)
             case effects.SetTimer():
@@ -264,7 +269,7 @@ class Exchange:
 
     def _renew(self, replica: Replica) -> None:
         self._sealed += [(replica, shipment) for shipment in replica.seal()]
-        replica.renew_incarnation(Incarnation(secrets.token_bytes(8)))
+        replica.begin_anew(Incarnation(secrets.token_bytes(8)))
 
     def _set_timer(self, at: float) -> None:
         if self._timer_at is not None and self._timer_at <= at:

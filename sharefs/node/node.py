@@ -158,7 +158,9 @@ class Node:
         for row in self.state.ledger.spaces():
             self._add_replica(row.id)
         if self.state.store.restored:
-            self.state.notice("The database was restored, or is new: this device counts anew.")
+            self.state.notice(
+                "The database was restored, copied here, or is new: this device counts anew."
+            )
             self.state.in_pool(self.carriage.recover)
         self.state.refresh_devices()
         self.desk.refresh_spaces()

@@ -31,6 +31,7 @@ from sharefs.records.record import (
     STAMP_MAX,
     ContextEntry,
     Record,
+    decode_record,
     encode_record,
     hash_record,
     sees,
@@ -49,6 +50,7 @@ from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
 
 PAGE_SIZE_BYTES_MAX = 1024 * 1024
+SEQUENCE_MAX = 2**62
 
 
 class AuthorUnknown(RemoteProtocolError):
@@ -64,7 +66,8 @@ class Replica:
     """One space on this node. All of it in the loop, inside a batch's transaction.
 
     Invariant: `frontier` is what the ledger holds; `durable` is how much of our own sequence the
-    disk is known to have, and nothing beyond it is shown to a peer.
+    disk is known to have, and nothing beyond it is shown to a peer; nor is any record beyond
+    `told`. So whoever has seen more than that has met another copy of this device.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Replica:
         row = next(row for row in self._ledger.spaces() if row.id == self.id)
         if row.incarnation != self.incarnation:
             self.incarnation, self.durable = row.incarnation, 0
+        self.told = row.told
         self.frontier = self._ledger.frontier(self.number)
         self.roster = fold(self.id, self._ledger.operations(self.number))
 
@@ -121,7 +125,26 @@ class Replica:
         assert not self._pending, "records of an incarnation are sealed before it ends"
         self._ledger.set_incarnation(self.number, incarnation)
         self.incarnation = incarnation
-        self.durable = 0
+        self.durable = self.told = 0
+
+    def begin_anew(self, incarnation: Incarnation) -> None:
+        """Count anew, having met another copy of this device (I3). Nothing may be pending.
+
+        What nobody was told of is written once more: the other copy may have used its numbers, and
+        who has seen that one's records would seem to have seen ours, and supersede them.
+        """
+        untold = self._ledger.records_in(self.number, *self._own, self.told + 1, SEQUENCE_MAX)
+        changes = [operations.again(decode_record(data), self.told) for _, data in untold]
+        self.renew_incarnation(incarnation)
+        # Each is as old as it was.
+        self.author(changes, 0)
+
+    def tell(self) -> None:
+        """All that is sealed may be told, once this is durable."""
+        _, sealed = self.sealed
+        if sealed > self.told:
+            self._ledger.set_told(self.number, sealed)
+            self.told = sealed
 
     # --- our own records ------------------------------------------------------------------------
 
@@ -248,15 +271,15 @@ class Replica:
     def _is_overtaken(
         self, opened: Iterable[tuple[Shipment, list[tuple[Record, bytes]]]], merged: Frontier
     ) -> bool:
-        own, ours = self._own, self.frontier.get(self._own, 0)
+        own, told = self._own, self.told
         for shipment, records in opened:
             commit = shipment.commit
             if (commit.device, commit.incarnation) == own:
                 if not self._ledger.has_commit(self.number, commit):
                     return True
-            elif any(sees(record.context, Coordinate(*own, ours + 1)) for record, _ in records):
+            elif any(sees(record.context, Coordinate(*own, told + 1)) for record, _ in records):
                 return True
-        return merged.get(own, 0) > ours
+        return merged.get(own, 0) > told
 
     def _counts(self, commit: Commit) -> bool:
         """Not beyond the end of an incarnation that is closed (I8)."""

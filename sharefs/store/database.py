@@ -7,13 +7,16 @@ cut. A checkpoint follows every migration, so that the file's header tells the v
 The token (I3) is drawn anew at every open and every clean close, and kept in the database and in a
 file beside it. Where the two do not agree, the database is not the one that was closed last: it was
 restored or lost, so every space gets a new incarnation in the transaction that writes the new
-token. `next_token` bridges a crash between the two writes.
+token. `next_token` bridges a crash between the two writes. So it does where the database knows
+another machine than this one: a home was copied there, file and all, and both copies may run.
 """
 
 import secrets
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
+
+from blake3 import blake3
 
 from sharefs.errors import DatabaseDamaged, DatabaseTooNew, DiskFull, LocalProtocolError
 from sharefs.store.connection import (
@@ -29,6 +32,8 @@ from sharefs.store.ledger import Ledger
 from sharefs.store.shelf import Shelf
 from sharefs.store.view import ReadView
 
+MACHINE_FILE = Path("/etc/machine-id")
+_MACHINE_CONTEXT = "sharefs 2026-11 machine 1"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _VERSION_POSITION_BYTES = 60
 _TOKEN_SIZE_BYTES = 16
@@ -100,6 +105,7 @@ class Store(Writer):
         known = {_setting(self.connection, name) for name in ("token", "next_token")} - {None}
         kept = _read_token(self._token_file)
         restored = kept not in known and (kept is not None or bool(known))
+        restored |= self._has_moved()
         self._next_token = secrets.token_bytes(_TOKEN_SIZE_BYTES)
         _set_setting(self.connection, "next_token", self._next_token)
         if kept is not None:
@@ -107,10 +113,18 @@ class Store(Writer):
         if restored:
             for (number,) in self.connection.execute("SELECT number FROM space").fetchall():
                 self.connection.execute(
-                    "UPDATE space SET incarnation = ?, next_sequence = 1 WHERE number = ?",
+                    "UPDATE space SET incarnation = ?, next_sequence = 1, told = 0"
+                    " WHERE number = ?",
                     (secrets.token_bytes(_INCARNATION_SIZE_BYTES), number),
                 )
         return restored
+
+    def _has_moved(self) -> bool:
+        """Whether this is another machine than the last time."""
+        machine, known = _this_machine(), _setting(self.connection, "machine")
+        if machine is not None:
+            _set_setting(self.connection, "machine", machine)
+        return known is not None and machine is not None and known != machine
 
     def _finish_token(self) -> None:
         """The database has the next token, durably: now the file may."""
@@ -123,6 +137,15 @@ def _read_token(token_file: Path) -> bytes | None:
         return token_file.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _this_machine() -> bytes | None:
+    """What tells this machine from others, and nobody which one it is; None if nothing does."""
+    try:
+        name = MACHINE_FILE.read_bytes().strip()
+    except OSError:
+        return None
+    return blake3(name, derive_key_context=_MACHINE_CONTEXT).digest(16) if name else None
 
 
 def _setting(connection: sqlite3.Connection, name: str) -> bytes | None:

@@ -51,6 +51,7 @@ class SpaceRow:
     name: str
     incarnation: Incarnation
     next_sequence: int
+    told: int = 0
 
 
 class Ledger:
@@ -68,7 +69,7 @@ class Ledger:
     def spaces(self) -> list[SpaceRow]:
         """In the order in which they were added."""
         rows = self._connection.execute(
-            "SELECT number, id, name, incarnation, next_sequence FROM space ORDER BY number"
+            "SELECT number, id, name, incarnation, next_sequence, told FROM space ORDER BY number"
         )
         return [SpaceRow(*row) for row in rows]
 
@@ -95,9 +96,13 @@ class Ledger:
     def set_incarnation(self, number: int, incarnation: Incarnation) -> None:
         """Begin to count anew (I3)."""
         self._connection.execute(
-            "UPDATE space SET incarnation = ?, next_sequence = 1 WHERE number = ?",
+            "UPDATE space SET incarnation = ?, next_sequence = 1, told = 0 WHERE number = ?",
             (incarnation, number),
         )
+
+    def set_told(self, number: int, sequence: int) -> None:
+        """Others may be told of our records up to this one, once it is durable."""
+        self._connection.execute("UPDATE space SET told = ? WHERE number = ?", (sequence, number))
 
     def take_sequences(self, number: int, count: int) -> int:
         """The first of `count` sequences that nobody else will get (I2)."""

@@ -123,6 +123,7 @@ class _Audit:
     space: SpaceId
     peer: DeviceId
     number: int
+    """Of the question: each has its own, as an answer may arrive twice."""
     progressed: float
     question: Question
     spans: list[Span] = field(default_factory=list)
@@ -148,6 +149,7 @@ class _Audit:
 
     def next(self) -> Question | None:
         """Ask for what is lacking once that is worth a message, or nothing is left to look for."""
+        self.number += 1
         if len(self.wanted) >= WANTED_MAX or (self.wanted and not self.spans):
             asked = tuple(self.wanted[-WANTED_MAX:])
             del self.wanted[-WANTED_MAX:]

@@ -71,11 +71,12 @@ class AddOperations:
 
 @dataclass(frozen=True, slots=True)
 class RenewIncarnation:
-    """A peer holds records of an incarnation of ours that we do not know: if it is the one that
-    we count in, begin a new one (I3)."""
+    """A peer has this much of an incarnation of ours: if it is the one that we count in, and
+    nobody was told as much, begin a new one (I3)."""
 
     space: SpaceId
     incarnation: Incarnation
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)

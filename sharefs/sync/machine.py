@@ -104,6 +104,8 @@ class _Space:
     limits: Frontier
     peers: dict[DeviceId, Frontier] = field(default_factory=dict)
     """What each peer that is online was last known to have."""
+    heard: set[DeviceId] = field(default_factory=set)
+    """Those of them who told it themselves."""
     distrusted: set[DeviceId] = field(default_factory=set)
     """Peers not to pull from until they say more, or the roster here grows."""
     running: _Pass | None = None
@@ -152,6 +154,10 @@ class Sync:
             case TimerFired():
                 effects = self._timer_fired(now)
         return [*effects, *self._timer(now)]
+
+    def hears(self, space: SpaceId) -> bool:
+        """Whether a peer who is online has told how it stands, so that it may be told more."""
+        return space in self._spaces and bool(self._spaces[space].heard)
 
     def _stands(self, event: Stands, now: float) -> list[Effect]:
         space = self._spaces.get(event.space)
@@ -204,6 +210,7 @@ class Sync:
         space = self._spaces[id]
         space.peers.pop(peer, None)
         space.distrusted.discard(peer)
+        space.heard.discard(peer)
         space.auditing.forget(peer)
         if space.running is None or space.running.peer != peer:
             return []
@@ -237,11 +244,15 @@ class Sync:
     ) -> list[Effect]:
         frontier = frontier_of(message.frontier)
         effects: list[Effect] = [
-            RenewIncarnation(message.space, incarnation)
+            RenewIncarnation(message.space, incarnation, sequence)
             for (device, incarnation), sequence in frontier.items()
-            if device == self._me and sequence > space.frontier.get((device, incarnation), 0)
+            if device == self._me
         ]
         if peer in space.peers:
+            if peer not in space.heard and is_beyond(space.frontier, frontier):
+                # What we made since it came was not pushed, as it had told us nothing yet.
+                effects.append(self._summary(peer, message.space))
+            space.heard.add(peer)
             space.peers[peer] = frontier
             space.distrusted.discard(peer)
         if message.roster != space.roster:
@@ -254,6 +265,7 @@ class Sync:
             return [self._summary(peer, message.space)]
         space.auditing.agrees(peer)
         if peer in space.peers:
+            space.heard.add(peer)
             space.peers[peer] = dict(space.frontier)
         return []
 

@@ -184,6 +184,19 @@ def keep_apart(item: ItemId, loser: Shown, now_ms: int) -> Change:
     return Change(item, (), -1, encode_entry(entry), derived=True)
 
 
+def again(record: Record, told: int) -> Change:
+    """A version that nobody was told of, to be written once more under another incarnation.
+
+    Another copy of its device may have written other records under these numbers: whoever claims
+    to have seen these, may have seen those. So it claims to have seen of its author's own only what
+    others were told.
+    """
+    author = (record.device, record.incarnation)
+    capped = [(d, i, min(s, told) if (d, i) == author else s) for d, i, s in record.context]
+    context = tuple(entry for entry in capped if entry[2] > 0)
+    return Change(record.item, context, record.stamp, record.body, derived=True)
+
+
 def chain(
     change: Change, heads: Iterable[Record], device: DeviceId, incarnation: Incarnation
 ) -> Change:

@@ -55,7 +55,7 @@ class AskSums(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
     space: SpaceId
     audit: Count
-    """The asker's own number; comes back with the answer."""
+    """The asker's own number of this question; comes back with the answer."""
     spans: Annotated[tuple[Span, ...], Meta(max_length=SPANS_MAX)]
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from sharefs.wire.session import Hello
+from sharefs.wire.sync import Summary
 from tests.node.node_parties import Party, Raw, meet, raw_member, until, without_kernel
 
 
@@ -57,3 +58,12 @@ def mallory(anna: Party, bob: Party) -> Iterator[Raw]:
     yield raw
     raw.close()
     until(lambda: not (anna.alive and anna.sees(bob)), "its absence is noticed")
+
+
+@pytest.fixture
+def known(anna: Party, mallory: Raw) -> Raw:
+    """Mallory, who has told how she stands, and so is told what is new."""
+    replica = anna.replica()
+    mallory.say(Summary(replica.id, replica.roster.digest, (), bytes(32)))
+    mallory.settle()
+    return mallory

@@ -12,7 +12,7 @@ from sharefs.records.ids import ROOT, DeviceId, Frontier, Incarnation, RecordHas
 from sharefs.records.record import encode_record, hash_record
 from sharefs.sync.effects import Apply
 from sharefs.sync.shipment import ship
-from tests.node.node_parties import Party, until
+from tests.node.node_parties import Party, agree, meet, until
 from tests.node.test_node_audit import audit, fingerprints
 from tests.node.test_node_replica import NOW, Make, Side, make, past  # noqa: F401
 from tests.spaces.space_people import ANNA, BOB, CAROL
@@ -186,28 +186,61 @@ def set_back(party: Party, image: Path) -> None:
     shutil.copytree(image, party.home.directory)
 
 
-def test_a_device_that_was_set_back_loses_nothing_and_is_told(
-    anna: Party, bob: Party, tmp_path: Path
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_device_that_was_set_back_loses_nothing(
+    anna: Party, bob: Party, tmp_path: Path, count: int
 ) -> None:
+    """Be it known for less than it has made since, or for more."""
     bob.down()
     shutil.copytree(bob.home.directory, tmp_path / "image")
     bob.up()
-    bob.write("before.txt", b"before")
-    until(lambda: anna.names() == ["before.txt"])
-    assert anna.read("before.txt") == b"before"
+    before = {f"before {number}.txt" for number in range(count)}
+    for name in sorted(before):
+        bob.write(name, name.encode())
+    until(lambda: set(anna.names()) == before)
+    assert [anna.read(name) for name in sorted(before)]
     bob.down()
     set_back(bob, tmp_path / "image")
     anna.down()
     bob.up()
-    bob.write("after.txt", b"after")
+    bob.write("after 1.txt", b"after")
+    bob.write("after 2.txt", b"after, too")
     anna.up()
-    until(lambda: anna.names() == bob.names() == ["after.txt", "before.txt"])
-    until(lambda: [n for n in bob.node.state.notices if "number" in n])
-    assert anna.read("after.txt") == b"after"
+    names = sorted({*before, "after 1.txt", "after 2.txt"})
+    until(lambda: anna.names() == bob.names() == names)
+    assert [n for n in bob.node.state.notices if "number" in n]
+    assert anna.read("after 1.txt") == b"after"
     bob.write("later.txt", b"later")
-    until(lambda: anna.names() == ["after.txt", "before.txt", "later.txt"])
+    until(lambda: anna.names() == [*names, "later.txt"])
     assert anna.alive
     assert bob.alive
+
+
+def test_what_was_saved_after_a_disk_was_set_back_is_not_superseded_by_who_never_saw_it(
+    anna: Party, bob: Party, tmp_path: Path
+) -> None:
+    """Anna went on from what Bob's device had written under the number that it uses again."""
+    anna.write("a.txt", b"the first")
+    agree("a.txt", anna, bob)
+    assert bob.read("a.txt") == b"the first"
+    bob.down()
+    shutil.copytree(bob.home.directory, tmp_path / "image")
+    bob.up()
+    meet(anna, bob)
+    bob.edit("a.txt", b"by Bob, before")
+    until(lambda: anna.read("a.txt") == b"by Bob, before")
+    bob.down()
+    anna.edit("a.txt", b"by Anna, who went on")
+    anna.down()
+    set_back(bob, tmp_path / "image")
+    bob.up()
+    bob.edit("a.txt", b"by Bob, afterwards")
+    anna.up()
+    until(lambda: len(anna.names()) == len(bob.names()) == 2)
+    until(lambda: anna.names() == bob.names())
+    held = {b"by Anna, who went on", b"by Bob, afterwards"}
+    for party in (anna, bob):
+        until(lambda p=party: {p.read(name) for name in p.names()} == held)  # type: ignore[misc]
 
 
 def test_members_are_told_who_went_astray(anna: Party, bob: Party) -> None:

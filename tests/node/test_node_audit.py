@@ -88,12 +88,12 @@ def audit(asker: Side, teller: Side) -> list[AskSums | AskRecords]:
         if isinstance(question, AskSums):
             sums = tell(teller.replica.holdings, question)
             findings = compare(asker.replica.holdings, question.spans, sums)
-            question = auditing.found(peer, 1, findings)
+            question = auditing.found(peer, sums.audit, findings)
         else:
             limit = replica_module.PAGE_SIZE_BYTES_MAX
             shipments = teller.replica.holdings.shipments(question.records, limit)
             asker.apply(list(shipments), {})
-            question = auditing.fetched(Records(space, 1, shipments))
+            question = auditing.fetched(Records(space, question.audit, shipments))
     return asked
 
 

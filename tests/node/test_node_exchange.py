@@ -32,16 +32,16 @@ def slow_disk(party: Party, monkeypatch: pytest.MonkeyPatch) -> Iterator[threadi
 
 
 def test_nothing_is_told_before_the_disk_has_it(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+    anna: Party, known: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with slow_disk(anna, monkeypatch) as go_on:
         anna.write("a.txt", b"a")
-        mallory.settle()
-        assert not mallory.heard(Push)
+        known.settle()
+        assert not known.heard(Push)
         replica = anna.replica()
         assert not any(replica.shown_frontier().values())
         go_on.set()
-        mallory.hears(Push)
+        known.hears(Push)
     until(lambda: any(anna.node.loop.call(replica.shown_frontier).values()))
 
 
@@ -57,20 +57,20 @@ def test_a_page_has_the_disk_sync_first(
 
 
 def test_a_new_incarnation_while_the_disk_syncs_the_old_one(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+    anna: Party, known: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replica = anna.replica()
     before = replica.incarnation
     with slow_disk(anna, monkeypatch) as go_on:
         anna.write("a.txt", b"a")
-        mallory.say(Summary(replica.id, bytes(32), ((anna.device, before, 99),), bytes(32)))
+        known.say(Summary(replica.id, bytes(32), ((anna.device, before, 99),), bytes(32)))
         until(lambda: replica.incarnation != before)
         go_on.set()
-        mallory.hears(Push)
-    mallory.say(Pull(replica.id, (), 0, 7))
-    assert len(mallory.hears(Page, lambda page: page.pass_number == 7).shipments) == 1
+        known.hears(Push)
+    known.say(Pull(replica.id, (), 0, 7))
+    assert len(known.hears(Page, lambda page: page.pass_number == 7).shipments) == 1
     anna.write("b.txt", b"b")
-    mallory.hears(Push, lambda push: push.shipment.commit.incarnation == replica.incarnation)
+    known.hears(Push, lambda push: push.shipment.commit.incarnation == replica.incarnation)
     assert anna.alive
 
 
@@ -103,7 +103,7 @@ def roll_back(party: Party) -> None:
 
 
 def test_a_rollback_forgets_nothing_of_the_batches_before(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+    anna: Party, known: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with slow_disk(anna, monkeypatch) as go_on:
         anna.write("a.txt", b"a")
@@ -111,7 +111,7 @@ def test_a_rollback_forgets_nothing_of_the_batches_before(
         anna.write("b.txt", b"b")
         roll_back(anna)
         go_on.set()
-        until(lambda: len(mallory.heard(Push)) >= 2)
+        until(lambda: len(known.heard(Push)) >= 2)
     assert anna.alive
 
 
@@ -175,13 +175,39 @@ def test_two_records_at_one_coordinate_leave_the_node_alive(anna: Party, bob: Pa
 _AFTER_ITEM = ("kind", "device", "incarnation", "sequence", "context", "stamp", "body")
 
 
-def test_an_incarnation_is_renewed_only_for_more_than_we_know(anna: Party, mallory: Raw) -> None:
+def test_an_incarnation_is_renewed_only_for_more_than_was_told(anna: Party, known: Raw) -> None:
     anna.write("a.txt", b"a")
     replica = anna.replica()
     before = replica.incarnation
-    mallory.say(
+    known.say(
         Summary(replica.id, bytes(32), ((anna.device, before, 1),), bytes(32)),
         Summary(replica.id, bytes(32), ((anna.device, Incarnation(bytes(8)), 5),), bytes(32)),
     )
-    mallory.settle()
+    known.settle()
     assert replica.incarnation == before
+
+
+def test_a_claim_to_have_what_nobody_was_told_renews_the_incarnation(
+    anna: Party, mallory: Raw
+) -> None:
+    anna.write("a.txt", b"a")
+    replica = anna.replica()
+    before = replica.incarnation
+    mallory.say(Summary(replica.id, bytes(32), ((anna.device, before, 1),), bytes(32)))
+    until(lambda: replica.incarnation != before)
+    assert anna.names() == ["a.txt"]
+    assert anna.read("a.txt") == b"a"
+
+
+def test_what_was_made_before_a_peer_told_how_it_stands_is_not_pushed(
+    anna: Party, mallory: Raw
+) -> None:
+    """It may turn out that it has met another copy of this device."""
+    anna.write("a.txt", b"a")
+    mallory.settle()
+    assert not mallory.heard(Push)
+    replica = anna.replica()
+    assert replica.told == 0
+    mallory.say(Pull(replica.id, (), 0, 7))
+    assert len(mallory.hears(Page, lambda page: page.pass_number == 7).shipments) == 1
+    assert replica.told == 1

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_what_is_done_while_apart_arrives_when_they_meet(anna: Party, bob: Party
 
 
 def test_the_last_save_is_told_before_the_node_goes_down(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+    anna: Party, known: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is closed as the mount goes is published, durable, and pushed before the Bye."""
     core = anna.node.core
@@ -59,8 +60,8 @@ def test_the_last_save_is_told_before_the_node_goes_down(
     monkeypatch.setattr(anna.node.desk.publication, "settle", close_at_last)
     going = threading.Thread(target=anna.down)
     going.start()
-    mallory.answers_pings = True
-    until(lambda: mallory.heard(Push) and not going.is_alive())
+    known.answers_pings = True
+    until(lambda: known.heard(Push) and not going.is_alive())
     anna.up()
     assert anna.read("a.txt") == b"hello"
 
@@ -326,3 +327,52 @@ def test_why_a_node_goes_down_is_in_its_log(anna: Party, caplog: pytest.LogCaptu
     anna.node.stop()
     anna.node.wait()
     assert "going down: asked to" in caplog.text
+
+
+def test_who_lost_the_database_joins_again_and_counts_anew(anna: Party, bob: Party) -> None:
+    bob.write("before.txt", b"before")
+    agree("before.txt", anna, bob)
+    assert anna.read("before.txt") == b"before"
+    old = bob.replica().incarnation
+    bob.down()
+    for path in bob.home.data_folder.glob("sharefs.db*"):
+        path.unlink()
+    bob._listen = "127.0.0.1:0"
+    bob.up()
+    assert any("restored" in notice for notice in bob.node.state.notices)
+    anna.invite(bob)
+    agree("before.txt", anna, bob)
+    assert bob.replica().incarnation != old
+    bob.write("after.txt", b"after")
+    bob.edit("before.txt", b"changed")
+    until(lambda: anna.names() == ["after.txt", "before.txt"])
+    until(lambda: anna.read("before.txt") == b"changed")
+
+
+def test_two_copies_of_a_home_count_apart_once_they_run_on_two_machines(
+    anna: Party, bob: Party, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = tmp_path / "machine-id"
+    monkeypatch.setattr("sharefs.store.database.MACHINE_FILE", machine)
+    machine.write_text("the first")
+    bob.down()
+    bob.up()
+    bob.write("before.txt", b"before")
+    agree("before.txt", anna, bob)
+    bob.down()
+    first = tmp_path / "copy"
+    shutil.copytree(bob.home.directory, first)
+    machine.write_text("the second")
+    bob.up()
+    bob.write("on the second.txt", b"2")
+    agree("on the second.txt", anna, bob)
+    assert anna.read("on the second.txt") == b"2"
+    bob.down()
+    shutil.rmtree(bob.home.directory)
+    shutil.copytree(first, bob.home.directory)
+    machine.write_text("the first")
+    bob.up()
+    bob.write("on the first.txt", b"1")
+    names = ["before.txt", "on the first.txt", "on the second.txt"]
+    until(lambda: anna.names() == bob.names() == names)
+    assert not anna.replica().roster.closed, "no number was used twice"

@@ -57,7 +57,9 @@ class Side:
     def author(self, *changes: operations.Change) -> list[Shipment]:
         with self.store.transaction():
             self.replica.author(changes, NOW)
-            return self.replica.seal()
+            shipments = self.replica.seal()
+            self.replica.tell()
+            return shipments
 
     def file(self, number: int, name: str, content: bytes = b"") -> list[Shipment]:
         held = Bytes(len(content), ContentId(content.ljust(32)) if content else None, 0, False)

@@ -45,6 +45,7 @@ class Tables:
 
     incarnation: Incarnation
     next_sequence: int = 1
+    told: int = 0
     operations: dict[OperationHash, bytes] = field(default_factory=dict)
     frontier: Frontier = field(default_factory=dict)
     commits: dict[Commit, tuple[int, Commit, bytes]] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Tables:
         return Tables(
             self.incarnation,
             self.next_sequence,
+            self.told,
             dict(self.operations),
             dict(self.frontier),
             dict(self.commits),
@@ -123,6 +125,7 @@ class Disk:
         if not with_token:
             self.committed.incarnation = self._draw_incarnation()
             self.committed.next_sequence = 1
+            self.committed.told = 0
         self.durable = self.committed.copy()
 
 
@@ -196,12 +199,22 @@ class MemoryLedger:
     def spaces(self) -> list[SpaceRow]:
         tables = self._store.tables
         return [
-            SpaceRow(SPACE_NUMBER, self._space, "Family", tables.incarnation, tables.next_sequence)
+            SpaceRow(
+                SPACE_NUMBER,
+                self._space,
+                "Family",
+                tables.incarnation,
+                tables.next_sequence,
+                tables.told,
+            )
         ]
 
     def set_incarnation(self, number: int, incarnation: Incarnation) -> None:
         tables = self._store.writing()
-        tables.incarnation, tables.next_sequence = incarnation, 1
+        tables.incarnation, tables.next_sequence, tables.told = incarnation, 1, 0
+
+    def set_told(self, number: int, sequence: int) -> None:
+        self._store.writing().told = sequence
 
     def take_sequences(self, number: int, count: int) -> int:
         tables = self._store.writing()

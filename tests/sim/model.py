@@ -128,6 +128,20 @@ class Model:
         if not any(other.content == version.content for other in self.versions.values()):
             self.promised.pop(version.content or _NO_CONTENT, None)
 
+    def _written_again(self, head: Record, data: bytes) -> Version | None:
+        """Who met another copy of the own device, or was told so by a liar, counts anew, and writes
+        again what nobody was told of."""
+        for at in self._of_item.get(head.item, ()):
+            first = self.versions[at]
+            same = (at.device, first.record.body) == (head.device, head.body)
+            if same and at.incarnation != head.incarnation:
+                past = (first.past - {at}) | {head.coordinate}
+                again = Version(head, data, first.content, first.gave_up, past)
+                self.versions[head.coordinate] = again
+                self._of_item[head.item].append(head.coordinate)
+                return again
+        return None
+
     def _arrived_after_all(self, at: Coordinate) -> None:
         version = self.versions[at] = self._maybe_gone.pop(at)
         self._of_item[version.record.item].append(at)
@@ -155,7 +169,7 @@ class Model:
                 continue
             if head.coordinate in self._maybe_gone:
                 self._arrived_after_all(head.coordinate)
-            known = self.versions.get(head.coordinate)
+            known = self.versions.get(head.coordinate) or self._written_again(head, data)
             assert known is not None, f"{held.name} has {_brief(head)}, which nobody wrote"
             assert data == known.data, "two records at one coordinate"
 

@@ -148,6 +148,28 @@ def test_a_lost_token_or_a_lost_database_is_a_restored_one(tmp_path: Path) -> No
     assert _incarnations(tmp_path)[0]
 
 
+def test_a_home_that_was_copied_to_another_machine_counts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token and all, so that both copies would go on under one number."""
+    machine = tmp_path / "machine-id"
+    monkeypatch.setattr("sharefs.store.database.MACHINE_FILE", machine)
+    _two_spaces(tmp_path / "home")
+    assert not _incarnations(tmp_path / "home")[0], "a machine without a name"
+    machine.write_text("\n")
+    assert not _incarnations(tmp_path / "home")[0], "nor has this one any"
+    machine.write_text("one\n")
+    _, before, _ = _incarnations(tmp_path / "home")
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    assert _incarnations(tmp_path / "home") == (False, before, [6, 6])
+    machine.write_text("another\n")
+    restored, after, sequences = _incarnations(tmp_path / "copy")
+    assert restored
+    assert not set(after) & set(before)
+    assert sequences == [1, 1]
+    assert _incarnations(tmp_path / "copy") == (False, after, [1, 1])
+
+
 def test_a_kill_is_no_restoring(tmp_path: Path) -> None:
     _two_spaces(tmp_path)
     store = open_store(tmp_path)

@@ -116,7 +116,7 @@ def test_during_a_pass_nobody_is_audited() -> None:
     sync = started()
     ahead = Summary(SPACE, ROSTER, entries_of({(BOB, LIFE): 1}), THEIRS)
     answer(sync, summary(), 0.0)
-    (pull,) = answer(sync, Received(BOB, ahead), SOON / 2)
+    *_, pull = answer(sync, Received(BOB, ahead), SOON / 2)
     assert isinstance(pull, Send)
     assert isinstance(pull.message, Pull)
     assert audits(answer(sync, summary())) == []
@@ -141,23 +141,31 @@ def test_what_an_audit_could_not_repair_is_audited_again_when_something_changed(
 def test_sums_are_compared_and_what_differs_is_asked_for() -> None:
     sync = auditing()
     assert answer(sync, sums()) == [Compare(ANNA, (), sums())]
-    asked = AskSums(SPACE, NUMBER, (span(1), span(2)))
+    asked = AskSums(SPACE, NUMBER + 1, (span(1), span(2)))
     assert answer(sync, compared(span(1), span(2))) == [Send(ANNA, asked)]
-    assert answer(sync, sums()) == [Compare(ANNA, asked.spans, sums())]
-    assert answer(sync, compared()) == []
-    assert answer(sync, sums()) == [], "the audit is over"
+    assert answer(sync, sums()) == [], "an answer that came twice"
+    second = sums(NUMBER + 1)
+    assert answer(sync, second) == [Compare(ANNA, asked.spans, second)]
+    assert answer(sync, compared(number=NUMBER + 1)) == []
+    assert answer(sync, second) == [], "the audit is over"
+
+
+def test_what_was_compared_twice_counts_once() -> None:
+    sync = auditing()
+    assert answer(sync, compared(span(1))) != []
+    assert answer(sync, compared(span(1))) == []
 
 
 def test_what_is_lacking_is_fetched_at_the_end_or_when_it_is_much() -> None:
     sync = auditing()
     many = [wanted(n) for n in range(300)]
     (send,) = answer(sync, compared(wanted(1), span(1)))
-    assert send == Send(ANNA, AskSums(SPACE, NUMBER, (span(1),)))
-    (send,) = answer(sync, compared(*many, span(2)))
+    assert send == Send(ANNA, AskSums(SPACE, NUMBER + 1, (span(1),)))
+    (send,) = answer(sync, compared(*many, span(2), number=NUMBER + 1))
     assert isinstance(send, Send)
     assert isinstance(send.message, AskRecords)
     assert len(send.message.records) == 256
-    assert answer(sync, sums()) == [], "records were asked for"
+    assert answer(sync, sums(NUMBER + 2)) == [], "records were asked for"
 
 
 def test_many_spans_are_asked_for_in_several_questions() -> None:
@@ -166,7 +174,9 @@ def test_many_spans_are_asked_for_in_several_questions() -> None:
     assert isinstance(send, Send)
     assert isinstance(send.message, AskSums)
     assert len(send.message.spans) == SPANS_MAX
-    assert answer(sync, compared()) == [Send(ANNA, AskSums(SPACE, NUMBER, (span(0),)))]
+    assert answer(sync, compared(number=NUMBER + 1)) == [
+        Send(ANNA, AskSums(SPACE, NUMBER + 2, (span(0),)))
+    ]
 
 
 def fetched() -> tuple[Shipment, Wanted]:
@@ -179,7 +189,7 @@ def test_records_are_applied_and_claim_nothing() -> None:
     sync = auditing()
     shipment, lacking = fetched()
     answer(sync, compared(lacking))
-    records = Records(SPACE, NUMBER, (shipment,))
+    records = Records(SPACE, NUMBER + 1, (shipment,))
     assert answer(sync, records) == [Apply(ANNA, SPACE, (shipment,), {})]
     assert answer(sync, records) == [], "the audit is over"
 
@@ -188,10 +198,10 @@ def test_what_did_not_come_is_asked_for_again_while_something_comes() -> None:
     sync = auditing()
     shipment, lacking = fetched()
     answer(sync, compared(lacking, wanted(7)))
-    apply, again = answer(sync, Records(SPACE, NUMBER, (shipment,)))
+    apply, again = answer(sync, Records(SPACE, NUMBER + 1, (shipment,)))
     assert isinstance(apply, Apply)
-    assert again == Send(ANNA, AskRecords(SPACE, NUMBER, (wanted(7),)))
-    assert answer(sync, Records(SPACE, NUMBER, ())) == [Apply(ANNA, SPACE, (), {})]
+    assert again == Send(ANNA, AskRecords(SPACE, NUMBER + 2, (wanted(7),)))
+    assert answer(sync, Records(SPACE, NUMBER + 2, ())) == [Apply(ANNA, SPACE, (), {})]
 
 
 def test_answers_that_nobody_waits_for_are_ignored() -> None:

@@ -1,6 +1,5 @@
 """What the machine answers, event by event."""
 
-
 import pytest
 
 from sharefs.errors import RemoteProtocolError
@@ -223,14 +222,28 @@ def test_what_came_from_two_peers_is_told_to_both_and_is_not_put_off() -> None:
     assert told == [Send(ANNA, summary), Send(BOB, summary)]
 
 
-def test_an_incarnation_of_ours_that_others_know_better_is_named() -> None:
+def test_how_much_a_peer_has_of_ours_is_named() -> None:
     sync = started(ANNA)
     answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 2, (ME, SECOND): 2}, None, NOTHING))
     known = {(ME, FIRST): 2, (ME, SECOND): 3}
     assert answer(sync, tells(ANNA, known)) == [
-        RenewIncarnation(SPACE, SECOND),
+        RenewIncarnation(SPACE, FIRST, 2),
+        RenewIncarnation(SPACE, SECOND, 3),
         pull_from(ANNA, {(ME, FIRST): 2, (ME, SECOND): 2}),
     ]
+
+
+def test_who_tells_for_the_first_time_hears_what_was_made_meanwhile() -> None:
+    sync = started(ANNA)
+    assert not sync.hears(SPACE)
+    assert not sync.hears(OTHER_SPACE)
+    answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 1}, None, NOTHING))
+    told = Send(ANNA, Summary(SPACE, ROSTER, ((ME, FIRST, 1),), NOTHING))
+    assert answer(sync, tells(ANNA, {})) == [told]
+    assert sync.hears(SPACE)
+    assert answer(sync, tells(ANNA, {})) == []
+    answer(sync, PeerDown(ANNA))
+    assert not sync.hears(SPACE)
 
 
 def test_an_idle_round_is_under_100_bytes_however_many_devices_there_are() -> None:

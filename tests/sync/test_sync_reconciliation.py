@@ -56,10 +56,10 @@ class Exchange:
                 asked = self._auditing.asked(PEER, sums, 0.0)
                 assert asked == question
                 findings = compare(self._asker, question.spans, sums)
-                question = self._auditing.found(PEER, 1, findings)
+                question = self._auditing.found(PEER, sums.audit, findings)
             else:
                 self._fetch(question.records)
-                empty = audit.Records(SPACE, 1, ())
+                empty = audit.Records(SPACE, question.audit, ())
                 assert self._auditing.asked(PEER, empty, 0.0) == question
                 question = self._auditing.fetched(empty)
 

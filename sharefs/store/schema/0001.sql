@@ -3,8 +3,8 @@
 -- Ids are blobs as long as `records.ids` says. Times are milliseconds since 1970 in stamps, seconds
 -- (REAL) elsewhere, nanoseconds where the name ends in _ns. Only the node's loop writes.
 
--- Small facts about this node. Known names: `token`, `next_token` (see `database`), `running` (x'01'
--- from open to a clean close), and whatever the node keeps under names of its own.
+-- Small facts about this node. Known names: `token`, `next_token`, `machine` (see `database`),
+-- `running` (x'01' from open to a clean close), and whatever the node keeps under names of its own.
 CREATE TABLE setting (
     name TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
@@ -17,7 +17,8 @@ CREATE TABLE space (
     name TEXT NOT NULL UNIQUE,          -- as shown in the mount
     incarnation BLOB NOT NULL,          -- ours, in this space (I3)
     next_sequence INTEGER NOT NULL      -- of our next record under that incarnation (I2)
-        CHECK (next_sequence >= 1)
+        CHECK (next_sequence >= 1),
+    told INTEGER NOT NULL DEFAULT 0     -- the last of our sequence that anybody may have been told
 ) STRICT;
 
 -- The roster's signed operations, in the order of arrival.
