@@ -84,13 +84,14 @@ class Proxy:
         with self._kept(writer), contextlib.suppress(OSError):
             there, to = await asyncio.open_connection("127.0.0.1", port)
             with self._kept(to):
-                both = (self._pump(reader, to), self._pump(there, writer))
-                await asyncio.wait(
-                    [asyncio.ensure_future(each) for each in both],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
+                pumps = [
+                    asyncio.ensure_future(pump)
+                    for pump in (self._pump(reader, to), self._pump(there, writer))
+                ]
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
                 to.transport.abort()
                 writer.transport.abort()
+                await asyncio.wait(pumps)
 
     @contextlib.contextmanager
     def _kept(self, writer: asyncio.StreamWriter) -> Any:
