@@ -118,7 +118,7 @@ class Desk:
         return self._state.loop.call(lambda: self._make(folder, name, target))
 
     def remove(self, ino: int) -> None:
-        self._state.loop.call(lambda: self._remove(ino))
+        self._state.make_room(lambda: self._remove(ino))
 
     def rename(self, ino: int, folder: int, name: str) -> None:
         self._state.loop.call(lambda: self._rename(ino, folder, name))

@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 
 from sharefs.errors import (
+    DiskFull,
     HomeNotUsable,
     NodeFailed,
     NoSuchSpace,
@@ -40,6 +41,7 @@ from sharefs.store.database import Store, open_database
 from sharefs.store.drafts import Drafts
 from sharefs.store.home import Home
 from sharefs.store.ledger import Ledger
+from sharefs.store.reserve import Reserve
 from sharefs.store.shelf import Shelf
 from sharefs.store.view import ReadView
 from sharefs.wire.message import (
@@ -146,6 +148,7 @@ class Node:
             loop=self.loop,
             pool=pool,
             address=address,
+            reserve=Reserve(self.home.reserve_file),
             announced=listening.announced(self.options.announce),
         )
         self.exchange = Exchange(self.state, self._roster_grew)
@@ -390,10 +393,14 @@ class Node:
     def _ping_round(self) -> None:
         # First, as a full disk must not end the rounds.
         self.loop.at(time.monotonic() + PING_INTERVAL_SECONDS, self._ping_round)
-        self.state.in_pool(self._checkpoint)
+        self.state.in_pool(self._tend)
         self.peers.ping_round()
 
-    def _checkpoint(self) -> None:
+    def _tend(self) -> None:
+        """In the pool."""
+        assert self.state.reserve is not None, "a node has a disk"
+        with suppress(DiskFull, HomeNotUsable):
+            self.state.reserve.fill()
         try:
             self.state.store.checkpoint()
         except Exception as error:

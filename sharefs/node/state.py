@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
 
-from sharefs.errors import LocalProtocolError, NoSuchEntry
+from sharefs.errors import DiskFull, LocalProtocolError, NoSuchEntry
 from sharefs.mesh.sockets import Mesh
-from sharefs.node.loop import Loop
+from sharefs.node.loop import Loop, Result
 from sharefs.node.notices import Notices
 from sharefs.node.replica import Replica
 from sharefs.node.sending import Sending
@@ -24,6 +24,7 @@ from sharefs.store.database import Store
 from sharefs.store.drafts import Drafts
 from sharefs.store.home import Home
 from sharefs.store.ledger import Ledger
+from sharefs.store.reserve import Reserve
 from sharefs.store.view import ReadView
 from sharefs.wire.message import Message, SessionMessage
 
@@ -61,6 +62,8 @@ class State:
     relied_upon: bool = False
     """This batch made what somebody will rely on who is told of it: the disk has to have it first.
     Own records need not say so."""
+    reserve: Reserve | None = None
+    """Any thread. None on a disk that keeps none."""
     notices: Notices = field(default_factory=Notices)
     """Any thread."""
 
@@ -127,6 +130,16 @@ class State:
                 self.loop.post(partial(_fail, error))
 
         self.pool.submit(guarded)
+
+    def make_room(self, run: Callable[[], Result]) -> Result:
+        """As `Loop.call`, for what makes room: on a full disk, with the room that is kept for
+        it."""
+        try:
+            return self.loop.call(run)
+        except DiskFull:
+            if self.reserve is None or not self.reserve.give_up():
+                raise
+        return self.loop.call(run)
 
     def notice(self, sentence: str) -> None:
         """Tell the person, in `status`; the same sentence once. From any thread."""

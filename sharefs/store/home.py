@@ -52,6 +52,11 @@ class Home:
         return self.config_folder / "identity"
 
     @property
+    def reserve_file(self) -> Path:
+        """On the disk of the database, and given up for it."""
+        return self.data_folder / "reserve"
+
+    @property
     def token_file(self) -> Path:
         """Not beside the database, so that it is not restored along with it."""
         return self.config_folder / "database-token"

@@ -2,7 +2,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -314,6 +315,32 @@ def test_what_is_removed_before_it_could_be_shared_is_not_told_of_any_more(
     until(lambda: list(anna.node.state.notices))
     core.unlink(anna.top(), "a.txt")
     until(lambda: not list(anna.node.state.notices))
+
+
+def test_a_file_is_removed_on_a_full_disk_with_the_room_that_is_kept_for_it(
+    anna: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna.write("a.txt", b"hello")
+    anna.write("b.txt", b"hello")
+    until(anna.home.reserve_file.exists)
+    transaction = anna.node.state.store.transaction
+
+    @contextmanager
+    def while_there_is_room() -> Iterator[None]:
+        with transaction():
+            yield
+            wrote = anna.node.state.store.connection.total_changes > before
+            if wrote and (anna.home.reserve_file.exists() or gone):
+                raise DiskFull("The disk is full.")
+
+    before, gone = anna.node.state.store.connection.total_changes, []
+    monkeypatch.setattr(anna.node.state.store, "transaction", while_there_is_room)
+    anna.node.desk.remove(anna.there("a.txt").ino)
+    assert anna.names() == ["b.txt"]
+    gone.append(True)
+    with pytest.raises(DiskFull):
+        anna.node.desk.remove(anna.there("b.txt").ino)
+    assert anna.names() == ["b.txt"]
 
 
 def test_a_damaged_file_is_named_as_the_person_knows_it(anna: Party, bob: Party) -> None:

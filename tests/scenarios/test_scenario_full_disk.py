@@ -97,11 +97,11 @@ def test_what_was_written_before_the_disk_was_full_is_shared_when_there_is_room(
     until(lambda: len(list(anna.at("Family").glob("folder *"))) == folders, 10)
 
 
-def fill_database(node: Node) -> int:
+def fill_database(node: Node, name: str = "folder") -> int:
     """Make folders until the database has no room for another; how many there are then."""
     for number in range(FOLDERS_MAX):
         try:
-            node.at("Family", f"folder {number}").mkdir()
+            node.at("Family", f"{name} {number}").mkdir()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -111,3 +111,25 @@ def fill_database(node: Node) -> int:
 
 def was_told_of(node: Node, name: str) -> bool:
     return any(name in notice and "not shared yet" in notice for notice in node.status().notices)
+
+
+def test_on_a_disk_that_is_full_to_the_last_byte_files_can_be_removed_and_freed(
+    family: list[Node],
+) -> None:
+    anna, bob = family
+    mount_small_disk(bob.folder, LARGE_SIZE_BYTES)
+    ballast = bob.folder / "ballast"
+    own, large = bob.at("Family", "own.bin"), bob.at("Family", "large.bin")
+    own.write_bytes(b"o" * MIB)
+    write_random(anna.at("Family", "large.bin"), 20 * MIB, 10)
+    until(lambda: anna.at("Family", "own.bin").exists() and large.exists(), 20)
+    bob.ask("fetch", large)
+    room = os.statvfs(bob.folder)
+    size = room.f_bavail * room.f_frsize + MIB
+    shell(f"! head -c {size} /dev/zero > {ballast} 2> /dev/null", bob.base)
+    fill_database(bob, "last")
+    own.unlink()
+    assert "1 file" in bob.ask("free", large)
+    until(lambda: not anna.at("Family", "own.bin").exists(), 10)
+    bob.at("Family", "there is room again").mkdir()
+    ballast.unlink()
