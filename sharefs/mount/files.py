@@ -16,7 +16,7 @@ from sharefs import errors
 from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
 from sharefs.mount.nodes import Node, Nodes
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
-from sharefs.mount.publishing import Publishing, written_name
+from sharefs.mount.publishing import Publishing, same_bytes, written_name
 from sharefs.records.shown import Shown
 
 COPY_LOCKS = 64
@@ -340,7 +340,7 @@ class Files:
         if before is not None and before.settling:
             return
         present, seen = self._view.entry(handle.ino), draft.seen
-        if present is not None and seen is not None and _same_bytes(present, seen):
+        if present is not None and seen is not None and same_bytes(present, seen):
             draft.base, draft.seen = self._view.base(present), present
         elif draft.base is None and seen is not None:
             # Nobody had the draft open when it was published, so nobody asked.
@@ -394,7 +394,7 @@ class Files:
         Unless it came with other bytes: then somebody else's edit came between, and stays unseen.
         """
         after = self._view.entry(before.ino)
-        if after is None or not _same_bytes(after, before):
+        if after is None or not same_bytes(after, before):
             return
         with self._overlay.lock:
             draft = self._overlay.draft(before.ino)
@@ -434,10 +434,6 @@ class Files:
         for path in (draft.path, *draft.superseded):
             discard(path)
         return True
-
-
-def _same_bytes(one: Shown, other: Shown) -> bool:
-    return (one.content, one.size) == (other.content, other.size)
 
 
 def _version(handle: Handle) -> Hashable:

@@ -76,6 +76,7 @@ class Publishing:
     def send(self, draft: DraftFile) -> None:
         """Publish a PUBLISHING draft; without any lock."""
         try:
+            self._see_again(draft)
             folder, name = self.place(draft)
             whole = ports.Draft(
                 draft.ino,
@@ -93,6 +94,17 @@ class Publishing:
         except Exception:
             _log.exception("a draft could not be handed over: it stays in %s", draft.path)
             self._answered(draft, None)
+
+    def _see_again(self, draft: DraftFile) -> None:
+        """Another version of what its writer had seen may stand by now, as after a rename, or when
+        a conflict was settled. If it has the same bytes, the writer has seen it."""
+        seen = draft.seen
+        present = self._view.entry((draft.replaces or seen).ino) if seen is not None else None
+        if seen is None or present is None or present.version == seen.version or present.deleted:
+            return
+        if same_bytes(present, seen):
+            with suppress(NoSuchEntry):
+                draft.base, draft.seen = self._view.base(present), present
 
     def place(self, draft: DraftFile) -> tuple[int, str]:
         """Where the version goes: where its entry is now, unless this device says otherwise."""
@@ -193,6 +205,11 @@ class Publishing:
         with suppress(FileNotFoundError):
             folder, name = self.place(draft)
             self._contents.note_draft(draft.path, folder, name, draft.base)
+
+
+def same_bytes(one: Shown, other: Shown) -> bool:
+    """Whether who has read the one has read the other."""
+    return (one.content, one.size) == (other.content, other.size)
 
 
 def written_name(name: str, entry: Shown | None) -> str:

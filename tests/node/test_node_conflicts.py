@@ -195,18 +195,34 @@ def test_an_edit_of_a_loser_that_is_let_go_meanwhile_is_kept(anna: Party, bob: P
     all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
 
 
-def test_an_edit_of_a_loser_that_is_kept_apart_meanwhile_replaces_nothing(
+def test_an_edit_of_a_loser_that_is_kept_apart_meanwhile_is_its_next_version(
     anna: Party, bob: Party
 ) -> None:
+    """Its bytes are those that the program has read."""
     loser = fall_out(anna, bob)
     core = anna.node.core
     handle = core.open(anna.there(loser).ino, os.O_RDWR)
     core.write(handle, 0, b"edited ")
     settle(anna, loser, "both")
     core.release(handle)
+    all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
+
+
+def test_an_edit_of_a_loser_that_is_kept_apart_and_changed_meanwhile_replaces_nothing(
+    anna: Party, bob: Party
+) -> None:
+    loser = fall_out(anna, bob)
+    core = anna.node.core
+    handle = core.open(anna.there(loser).ino, os.O_RDWR)
+    core.write(handle, 0, b"edited ")
+    settle(bob, loser, "both")
+    bob.edit(loser, b"other")
+    agree(loser, anna, bob)
+    core.release(handle)
     until(lambda: len(anna.names()) == len(bob.names()) == 3)
     for party in (anna, bob):
-        assert sorted(map(party.read, party.names())) == sorted([OTHER, MINE, b"edited "])
+        kept = [read(party, name) for name in party.names()]
+        assert sorted(kept) == sorted([OTHER, b"other", b"edited "])
 
 
 def test_an_edit_of_a_loser_that_a_killed_node_had_not_shared_is_not_lost(
@@ -405,3 +421,22 @@ def test_versions_of_the_same_bytes_go_together(anna: Party, bob: Party, end: st
     else:
         who.node.core.chmod(who.there(name).ino, 0o755)
         all_hold([anna, bob], {name: b"same"})
+
+
+@pytest.mark.parametrize("way", ["remove", "rename", "resolve"])
+def test_settling_a_conflict_while_its_winner_is_written_makes_no_copy(
+    anna: Party, bob: Party, way: str
+) -> None:
+    """The writer had seen the bytes that the settling version has, too."""
+    loser = fall_out(anna, bob)
+    core = anna.node.core
+    handle = core.open(anna.there("a.txt").ino, os.O_RDWR)
+    core.write(handle, 0, b"BY")
+    if way == "remove":
+        anna.remove(loser)
+    elif way == "rename":
+        anna.move(loser, "b.txt")
+    else:
+        settle(anna, "a.txt", "winner")
+    core.release(handle)
+    all_hold([anna, bob], {"a.txt": b"BY bob"} | ({"b.txt": MINE} if way == "rename" else {}))
