@@ -196,7 +196,7 @@ class Exchange:
                 self._add_operations(effect)
             case effects.RenewIncarnation():
                 replica = self._state.replicas[effect.space]
-                if effect.incarnation == replica.incarnation and effect.sequence > replica.told:
+                if replica.was_never_told(effect.incarnation, effect.sequence):
                     self._state.notice(KNOWN_BETTER)
                     self._renew(replica)
             case effects.SetTimer():

@@ -18,7 +18,6 @@ from sharefs.records.commit import (
 )
 from sharefs.records.entry import KIND_ENTRY
 from sharefs.records.ids import (
-    Coordinate,
     DeviceId,
     Frontier,
     Incarnation,
@@ -34,7 +33,6 @@ from sharefs.records.record import (
     decode_record,
     encode_record,
     hash_record,
-    sees,
 )
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Identity
@@ -271,15 +269,20 @@ class Replica:
     def _is_overtaken(
         self, opened: Iterable[tuple[Shipment, list[tuple[Record, bytes]]]], merged: Frontier
     ) -> bool:
-        own, told = self._own, self.told
+        own = self._own
         for shipment, records in opened:
             commit = shipment.commit
-            if (commit.device, commit.incarnation) == own:
-                if not self._ledger.has_commit(self.number, commit):
-                    return True
-            elif any(sees(record.context, Coordinate(*own, told + 1)) for record, _ in records):
+            is_own = (commit.device, commit.incarnation) == own
+            if is_own and not self._ledger.has_commit(self.number, commit):
                 return True
-        return merged.get(own, 0) > told
+            context = (entry for record, _ in records for entry in record.context)
+            if any(d == own[0] and self.was_never_told(i, s) for d, i, s in context):
+                return True
+        return self.was_never_told(own[1], merged.get(own, 0))
+
+    def was_never_told(self, incarnation: Incarnation, sequence: int) -> bool:
+        """Whether who has this much of an incarnation of ours has it from another copy of us."""
+        return incarnation == self.incarnation and sequence > self.told
 
     def _counts(self, commit: Commit) -> bool:
         """Not beyond the end of an incarnation that is closed (I8)."""
