@@ -114,8 +114,8 @@ class Auditing:
 
     def give_up(self) -> None:
         """Nothing came."""
-        if self._running is not None:
-            self.forget(self._running.peer)
+        assert self._running is not None, "somebody was asked"
+        self.forget(self._running.peer)
 
 
 @dataclass(slots=True)

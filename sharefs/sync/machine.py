@@ -344,8 +344,8 @@ class Sync:
         merged = frontier_of(page.frontier)
         apply = Apply(peer, page.space, page.shipments, merged)
         space.running = None
-        if peer in space.peers:
-            space.peers[peer] = merged
+        assert peer in space.peers, "a pass ends when its peer is gone"
+        space.peers[peer] = merged
         return [apply]
 
     def _push_received(self, peer: DeviceId, space: _Space, push: Push, now: float) -> list[Effect]:

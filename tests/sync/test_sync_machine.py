@@ -222,6 +222,20 @@ def test_what_came_from_two_peers_is_told_to_both_and_is_not_put_off() -> None:
     assert told == [Send(ANNA, summary), Send(BOB, summary)]
 
 
+def test_what_is_said_by_who_is_not_known_to_be_here_is_not_counted_on() -> None:
+    """As by somebody whose Hello is still to come."""
+    sync, (first,) = started(), shipments(1)
+    frontier = {(ANNA, FIRST): 1}
+    assert answer(sync, tells(ANNA, {(ANNA, FIRST): 3})) == []
+    assert answer(sync, idle(ANNA, ROSTER, {}, NOTHING)) == []
+    assert not sync.hears(SPACE)
+    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+        Apply(ANNA, SPACE, (first,), frontier)
+    ]
+    answer(sync, Stands(SPACE, ROSTER, {}, ANNA, NOTHING))
+    assert answer(sync, TimerFired(), SUMMARY_INTERVAL_SECONDS) == []
+
+
 def test_how_much_a_peer_has_of_ours_is_named() -> None:
     sync = started(ANNA)
     answer(sync, Stands(SPACE, ROSTER, {(ME, FIRST): 2, (ME, SECOND): 2}, None, NOTHING))
