@@ -12,8 +12,11 @@ from sharefs.records.canonical import decode, encode
 from sharefs.records.commit import (
     COMMIT_SIZE_BYTES_MAX,
     Commit,
+    Seal,
+    contradict,
     decode_commit,
     encode_commit,
+    seal_of,
     sign_commit,
     verify_commit,
 )
@@ -306,6 +309,27 @@ def test_a_link_points_where_every_member_can_point(target: str, error: type[Exc
     check_target("x" * TARGET_SIZE_BYTES_MAX)
     with pytest.raises(error):
         check_target(target)
+
+
+def test_two_seals_contradict_each_other_if_they_say_two_things_of_one_number() -> None:
+    key = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+    roster = OperationHash(bytes(32))
+
+    def seal(first: int, *numbers: int, device: bytes = b"d", life: bytes = b"i") -> Seal:
+        hashes = tuple(RecordHash(bytes([number] * 32)) for number in numbers)
+        author = DeviceId(device * 16), Incarnation(life * 8)
+        return seal_of(sign_commit(key, SpaceId(bytes(32)), *author, first, roster, hashes))
+
+    one = seal(5, 1, 2, 3)
+    assert (one.first, one.last) == (5, 7)
+    assert not contradict(one, seal(5, 1, 2, 3)), "the same again is none"
+    assert not contradict(one, seal(8, 9)), "nor is what comes after it"
+    assert not contradict(one, seal(4, 9))
+    for other in (seal(5, 1, 2, 4), seal(7, 9), seal(4, 9, 9), seal(5, 1, 2)):
+        assert contradict(one, other)
+        assert contradict(other, one)
+    assert not contradict(one, seal(5, 9, device=b"e")), "nor what another device says"
+    assert not contradict(one, seal(5, 9, life=b"j"))
 
 
 def test_people_and_devices_are_named_by_their_keys() -> None:

@@ -226,6 +226,23 @@ def test_what_makes_an_item_is_told_from_what_goes_on_with_one() -> None:
     assert not apart.is_drawn, "others may make the same item"
 
 
+def test_what_nobody_was_told_of_is_written_again_and_claims_no_more_than_others_know() -> None:
+    anna, bob, item = _conflict()
+    (head,) = (h for h in anna.replica.memory.heads(item) if h.device == ANNA)
+    own = [sequence for device, _, sequence in head.context if device == ANNA]
+    assert own
+    written = operations.again(head, own[0] - 1)
+    assert (written.item, written.body, written.after) == (head.item, head.body, head.stamp)
+    assert [s for device, _, s in written.context if device == ANNA] == [own[0] - 1]
+    assert not any(device == ANNA for device, _, _ in operations.again(head, 0).context)
+    assert operations.again(head, own[0]).context == head.context
+    others = anna.author(operations.replace_bytes(*anna.winner(item), held(9)), 40)
+    bob.hear(anna)
+    theirs = bob.author(operations.replace_bytes(*bob.winner(item), held(8)), 50)
+    assert (others.device, others.incarnation, others.sequence) in theirs.context
+    assert (ANNA, FIRST, others.sequence) in operations.again(theirs, 0).context
+
+
 def test_a_kept_loser_has_one_id_whoever_keeps_it_and_another_for_each_loser() -> None:
     anna, bob, item = _conflict()
     (here,), (there,) = (member.replica.memory.losers(item) for member in (anna, bob))
