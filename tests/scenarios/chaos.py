@@ -23,6 +23,7 @@ from tests.scenarios.proxy import Proxy, free_ports
 NAMES = ("Anna", "Bob", "Carol", "Dave", "Erin")
 SMALL_SIZE_BYTES_MAX = 40_000
 LARGE_SIZE_BYTES = 3_000_000
+PRIVATE = ".goutputstream-"
 FILES_MAX = 300
 """Beyond, actors make no new ones."""
 QUIET_S_MAX = 180.0
@@ -197,7 +198,7 @@ class Actor:
     def _save_by_rename(self) -> None:
         path = self._chance.choice(self._mine() or [self._top / "nothing"])
         self._supersede(path.read_bytes(), str(path))
-        beside = path.with_name(f".goutputstream-{self._chance.randrange(10**6):06}")
+        beside = path.with_name(f"{PRIVATE}{self._chance.randrange(10**6):06}")
         tag = self._tag()
         self._account.failed.add(tag)
         beside.write_bytes(bytes_of(tag))
@@ -359,7 +360,11 @@ class Chaos:
         first, *others = [node.at("Family") for node in self._nodes]
         for other in others:
             try:
-                shell(f"diff -r --no-dereference '{first}' '{other}'", first, QUIET_S_MAX)
+                shell(
+                    f"diff -r --no-dereference -x '{PRIVATE}*' '{first}' '{other}'",
+                    first,
+                    QUIET_S_MAX,
+                )
             except AssertionError as error:
                 self._account.mishaps.append(str(error))
         tags = {self._account.check(path.read_bytes(), str(path)) for path in self._found()}
@@ -374,6 +379,9 @@ def _listing(top: Path) -> list[tuple[str, int]]:
     for folder, folders, names in os.walk(top):
         for name in names:
             path = Path(folder) / name
+            if name.startswith(PRIVATE):
+                # What a killed node's programs left of a save stays with that node.
+                continue
             try:
                 found.append((str(path.relative_to(top)), path.lstat().st_size))
             except OSError:
