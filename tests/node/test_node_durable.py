@@ -105,6 +105,9 @@ def told_by(message: Message, device: DeviceId) -> int:
 def edit_and_be_asked(anna: Party, mallory: Raw, disk: SyncedDisk) -> None:
     """Every way in which a peer may see what was just written."""
     space = anna.replica().id
+    # Who has not told how they stand is pushed nothing.
+    mallory.say(Summary(space, anna.replica().roster.digest, (), bytes(32)))
+    mallory.settle()
     anna.write("a.txt", b"a")
     mallory.settle()
     # Something else is news meanwhile, and we are asked how we stand.
