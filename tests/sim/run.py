@@ -5,7 +5,9 @@ in full.
 """
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 import time
 import traceback
@@ -28,6 +30,7 @@ SHARE_SEEDS = {"data": 50, "node": 5}
 """How many histories a worker takes at a time."""
 FAILURES_MAX = 10
 RANDOM_SEED_BITS = 40
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ def run_share(kind: str, seeds: range) -> list[Failure]:
     return failures
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def run_many(kind: str, first: int, count: int, workers: int) -> Iterator[Failure]:
     """Those that fail, as they are found."""
     share = SHARE_SEEDS[kind]
@@ -78,7 +86,7 @@ def run_many(kind: str, first: int, count: int, workers: int) -> Iterator[Failur
         range(start, min(start + share, first + count))
         for start in range(first, first + count, share)
     ]
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=_end_with_parent) as pool:
         yield from chain.from_iterable(pool.map(run_share, [kind] * len(shares), shares))
 
 

@@ -30,6 +30,7 @@ def simulate(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_histories_end_well(kind: str) -> None:
     simulate("--kind", kind, "--first", str(FIRST_SEED), "--seeds", str(HISTORIES[kind]))
