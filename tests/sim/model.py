@@ -76,6 +76,8 @@ class Model:
     """Whether each coordinate has one record. If not, a version vector can not tell who has seen
     what, and only what all show in the end is looked at."""
     _of_item: dict[ItemId, list[Coordinate]] = field(default_factory=dict)
+    _from_others: set[Coordinate] = field(default_factory=set)
+    """Of devices whose disks were restored since: they may have got these from others again."""
     _maybe_gone: dict[Coordinate, Version] = field(default_factory=dict)
     """Nobody has them, but maybe a message that is on its way."""
     _shown: dict[tuple[str, ItemId], Coordinates] = field(default_factory=dict)
@@ -114,12 +116,14 @@ class Model:
             if now.covers(version.record) or not before.covers(version.record):
                 continue
             if any(other.covers(version.record) for other in others):
-                told = at.device == now.device and not by_restore
+                told = at.device == now.device and not by_restore and at not in self._from_others
                 assert not told, f"{_brief(version.record)} was told before it was durable"
             else:
                 self._forget(at, version)
                 if by_restore:
                     self._maybe_gone[at] = version
+        if by_restore:
+            self._from_others |= {at for at in self.versions if at.device == now.device}
         self._shown = {key: seen for key, seen in self._shown.items() if key[0] != now.name}
 
     def _forget(self, at: Coordinate, version: Version) -> None:

@@ -150,6 +150,7 @@ class WholeHistory:
         for at, (record, _) in list(self._records.items()):
             if at.device == me and not now.covers(record):
                 told = any(at in coordinates for coordinates in map(_coordinates, others))
+                told = told and device.name not in self._restored
                 assert not told, f"{at} was told before it was durable"
                 if not any(other.covers(record) for other in others):
                     del self._records[at]
