@@ -341,8 +341,9 @@ class Moves:
                 return self._remove_parked(found)
             case Shown():
                 with self._files.publishing.editing(found.ino):
+                    draft = self._overlay.draft(found.ino)
                     self._files.orphan(found.ino)
-                    self._changes.remove(found.ino)
+                    self._changes.remove(found.ino, draft.base if draft is not None else None)
                 return True
 
     def _remove_draft(self, draft: DraftFile) -> bool:

@@ -127,9 +127,10 @@ class Changes(Protocol):
 
     def make_symlink(self, folder: int, name: str, target: str) -> Shown: ...
 
-    def remove(self, ino: int) -> None:
+    def remove(self, ino: int, base: Base | None = None) -> None:
         """Unlink a file or link, let a conflict's loser go, or remove an empty folder (else
-        FolderNotEmpty)."""
+        FolderNotEmpty). `base` is what is removed of a file that was being written here: what came
+        from others meanwhile nobody here has seen, and it stays."""
         ...
 
     def rename(self, ino: int, folder: int, name: str) -> None:

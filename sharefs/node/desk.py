@@ -117,8 +117,13 @@ class Desk:
     def make_symlink(self, folder: int, name: str, target: str) -> Shown:
         return self._state.loop.call(lambda: self._make(folder, name, target))
 
+<<<<<<< HEAD
     def remove(self, ino: int) -> None:
         self._state.make_room(lambda: self._remove(ino))
+=======
+    def remove(self, ino: int, base: Base | None = None) -> None:
+        self._state.loop.call(lambda: self._remove(ino, base))
+>>>>>>> 83d6403 (mount, node: who removes a file that is being written removes what was seen)
 
     def rename(self, ino: int, folder: int, name: str) -> None:
         self._state.loop.call(lambda: self._rename(ino, folder, name))
@@ -181,7 +186,7 @@ class Desk:
             return [row]
         return [row, *replica.shelf.merged_into(row.item)]
 
-    def _remove(self, ino: int) -> None:
+    def _remove(self, ino: int, base: Base | None = None) -> None:
         replica, row = self._find(ino)
         self._check_writable(replica)
         if row.item == ROOT:
@@ -190,6 +195,9 @@ class Desk:
             raise FolderNotEmpty(f"{row.shown} is not empty.")
         if row.loser:
             conflicts.let_go(replica, row)
+            return
+        if base is not None and base.item == row.item:
+            self._author(replica, operations.remove_base(row, base.context, base.stamp))
             return
         self._author(
             replica,

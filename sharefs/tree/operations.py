@@ -121,6 +121,12 @@ def remove(row: Shown, seen: Iterable[Record]) -> Change:
     return _change(row, seen, deleted=True, size=0, content=None)
 
 
+def remove_base(row: Shown, context: tuple[ContextEntry, ...], after: int) -> Change:
+    """A tombstone of what a writer had seen, whatever the entry says by now."""
+    entry = msgspec.structs.replace(entry_of(row), deleted=True, size=0, content=None)
+    return Change(row.item, context, after, encode_entry(entry))
+
+
 def touch(
     row: Shown, seen: Iterable[Record], mtime_ns: int | None, executable: bool | None
 ) -> Change:

@@ -316,7 +316,7 @@ class FakeHouse:
             self._put(replace(row, target=target), folder)
             return self.rows[ino]
 
-    def remove(self, ino: int) -> None:
+    def remove(self, ino: int, base: Base | None = None) -> None:
         with self._lock:
             if ino not in self.rows:
                 raise errors.NoSuchEntry(str(ino))

@@ -238,6 +238,25 @@ def test_an_edit_of_a_loser_that_a_killed_node_had_not_shared_is_not_lost(
         all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited"})
 
 
+def test_who_removes_a_file_that_is_being_written_removes_what_was_seen(
+    anna: Party, bob: Party
+) -> None:
+    """What Bob saved meanwhile, nobody at Anna's has seen: the draft stood in its place."""
+    anna.write("a.txt", b"first")
+    agree("a.txt", anna, bob)
+    core = anna.node.core
+    handle = core.open(anna.there("a.txt").ino, os.O_RDWR)
+    core.write(handle, 0, b"draft")
+    bob.edit("a.txt", b"from bob")
+    agree("a.txt", anna, bob)
+    until(lambda: anna.there("a.txt").size == len(b"from bob"))
+    core.unlink(anna.top(), "a.txt")
+    core.release(handle)
+    for party in (anna, bob):
+        until(lambda party=party: len(party.names()) == 1 and party.names() != ["a.txt"])  # type: ignore[misc]
+        assert party.read(*party.names()) == b"from bob"
+
+
 def test_a_draft_whose_base_a_power_cut_took_is_published(anna: Party, bob: Party) -> None:
     anna.write("a.txt", b"first")
     agree("a.txt", anna, bob)
