@@ -117,13 +117,8 @@ class Desk:
     def make_symlink(self, folder: int, name: str, target: str) -> Shown:
         return self._state.loop.call(lambda: self._make(folder, name, target))
 
-<<<<<<< HEAD
-    def remove(self, ino: int) -> None:
-        self._state.make_room(lambda: self._remove(ino))
-=======
     def remove(self, ino: int, base: Base | None = None) -> None:
-        self._state.loop.call(lambda: self._remove(ino, base))
->>>>>>> 83d6403 (mount, node: who removes a file that is being written removes what was seen)
+        self._state.make_room(lambda: self._remove(ino, base))
 
     def rename(self, ino: int, folder: int, name: str) -> None:
         self._state.loop.call(lambda: self._rename(ino, folder, name))

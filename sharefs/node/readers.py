@@ -16,7 +16,7 @@ from sharefs.mount.ports import Base, Changes, Draft
 from sharefs.node.carriage import Carriage
 from sharefs.node.replica import Replica
 from sharefs.node.state import State
-from sharefs.records.ids import ContentId
+from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.contents import LocalContent
 from sharefs.store.drafts import DraftBase, DraftNote
@@ -172,10 +172,12 @@ class Contents:
         drafts = []
         for path, note in self._state.drafts.left():
             replica = self._state.replicas.get(note.space)
-            folder = replica.shelf.winner(note.parent) if replica is not None else None
-            if replica is None or folder is None:
+            if replica is None:
                 self._state.notice(f"{note.name} was left unshared by a stopped node: see {path}.")
                 continue
+            # A folder may be gone with what a power cut took: then the top one has to do.
+            folder = replica.shelf.winner(note.parent) or replica.shelf.winner(ROOT)
+            assert folder is not None, "a space has a top folder"
             status = path.stat()
             drafts.append(
                 Draft(

@@ -9,6 +9,7 @@ import pytest
 from sharefs.errors import BadArgument, NoConflict, NoSuchEntry, ReadOnlySpace
 from sharefs.mount.ports import Base
 from sharefs.node.conflicts import version_name
+from sharefs.records.ids import item_id
 from sharefs.store.drafts import DraftBase, DraftNote
 from tests.node.node_parties import Party, agree, apart, until
 
@@ -268,6 +269,21 @@ def test_a_draft_whose_base_a_power_cut_took_is_published(anna: Party, bob: Part
     anna.up()
     until(lambda: bob.there("a.txt").size == len(b"second"))
     all_hold([anna, bob], {"a.txt": b"second"})
+
+
+def test_a_draft_whose_folder_a_power_cut_took_is_published_in_the_top_folder(
+    anna: Party,
+) -> None:
+    gone = item_id(anna.device, bytes(8))
+    descriptor, _ = anna.node.state.drafts.create(
+        DraftNote(1, anna.replica().id, gone, "b.txt", None)
+    )
+    os.write(descriptor, b"kept")
+    os.close(descriptor)
+    anna.kill()
+    anna.up()
+    until(lambda: anna.names() == ["b.txt"])
+    assert anna.read("b.txt") == b"kept"
 
 
 def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:

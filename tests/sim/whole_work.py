@@ -49,6 +49,8 @@ class WholePrograms:
         self._agenda = agenda
         self._chance = chance
         self.promises = Promises()
+        self._written: dict[tuple[str, int], ContentId] = {}
+        """By device and inode: what was written there last."""
 
     def act(self, device: WholeDevice) -> None:
         """Some program does something there."""
@@ -133,6 +135,12 @@ class WholePrograms:
         if content is not None:
             self.promises.given_up.add(content)
 
+    def _gives_up_written(self, device: WholeDevice, ino: int) -> None:
+        """While it waited, another program may have written there."""
+        content = self._written.get((device.name, ino))
+        if content is not None:
+            self.promises.given_up.add(content)
+
     # --- deeds ----------------------------------------------------------------------------------
 
     def _make_folder(self, device: WholeDevice, core: Core) -> str:
@@ -183,6 +191,7 @@ class WholePrograms:
                 self.promises.given_up.add(seen)
             core.truncate_open(handle, 0)
             core.write(handle, 0, data)
+            self._written[device.name, handle.ino] = content
         finally:
             core.release(handle)
         if not handle.orphaned:
@@ -197,6 +206,8 @@ class WholePrograms:
         if there is not None:
             self._gives_up(device, there.ino)
         core.rename(folder, name, to, to_name)
+        if there is not None:
+            self._gives_up_written(device, there.ino)
         return f"mv {name} {to_name}"
 
     def _remove(self, device: WholeDevice, core: Core) -> str:
@@ -206,6 +217,7 @@ class WholePrograms:
         else:
             self._gives_up(device, ino)
             core.unlink(folder, name)
+            self._gives_up_written(device, ino)
         return f"rm {name}"
 
     def _touch(self, device: WholeDevice, core: Core) -> str:
