@@ -342,6 +342,8 @@ class Moves:
             case Shown():
                 with self._files.publishing.editing(found.ino):
                     draft = self._overlay.draft(found.ino)
+                    if draft is not None:
+                        self._files.publishing.see_again(draft)
                     self._files.orphan(found.ino)
                     self._changes.remove(found.ino, draft.base if draft is not None else None)
                 return True

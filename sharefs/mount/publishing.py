@@ -76,7 +76,7 @@ class Publishing:
     def send(self, draft: DraftFile) -> None:
         """Publish a PUBLISHING draft; without any lock."""
         try:
-            self._see_again(draft)
+            self.see_again(draft)
             folder, name = self.place(draft)
             whole = ports.Draft(
                 draft.ino,
@@ -95,7 +95,7 @@ class Publishing:
             _log.exception("a draft could not be handed over: it stays in %s", draft.path)
             self._answered(draft, None)
 
-    def _see_again(self, draft: DraftFile) -> None:
+    def see_again(self, draft: DraftFile) -> None:
         """Another version of what its writer had seen may stand by now, as after a rename, or when
         a conflict was settled. If it has the same bytes, the writer has seen it."""
         seen = draft.seen

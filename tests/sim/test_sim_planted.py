@@ -17,10 +17,12 @@ from sharefs.sync.machine import Sync
 from sharefs.tree import operations, tree
 from sharefs.wire.sync import Idle, Page, Push, Summary
 from tests.sim.data_history import DataHistory, quickly
+from tests.sim.faults import Faults
 from tests.sim.memory_store import Disk
 from tests.sim.surroundings import simulated
 
 HISTORIES_MAX = 1000
+POWER_CUTS = Faults(crash=0.2, power_cut=0.7)
 
 
 def _never_tell_again(self: Sync, now: float) -> list[Effect]:
@@ -115,9 +117,9 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> No
     for owner, name, planted in BUGS[bug]:
         monkeypatch.setattr(owner, name, planted)
     with simulated(), quickly(), pytest.raises(AssertionError):
-        _run_many()
+        _run_many(POWER_CUTS if "crash" in bug else None)
 
 
-def _run_many() -> None:
+def _run_many(faults: Faults | None) -> None:
     for seed in range(HISTORIES_MAX):
-        DataHistory(seed).run()
+        DataHistory(seed, faults).run()
