@@ -67,6 +67,7 @@ class Core:
         self.sync = self._files.sync
         self.node_of = self._files.node_of
         self.opened_by = self._files.opened_by
+        self.uses = self._files.uses
 
     # --- looking ----------------------------------------------------------------------------------
 

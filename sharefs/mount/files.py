@@ -17,6 +17,7 @@ from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, dis
 from sharefs.mount.nodes import Node, Nodes
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
 from sharefs.mount.publishing import Publishing, same_bytes, written_name
+from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
 
 COPY_LOCKS = 64
@@ -194,6 +195,15 @@ class Files:
     def is_written(self, ino: int) -> bool:
         """Whether a program has the file open for writing."""
         return ino in self._writers
+
+    def uses(self, content: ContentId) -> bool:
+        """Whether a program has a file open of which this is, or was, the content."""
+        with self._overlay.lock:
+            return any(
+                handle.seen is not None and handle.seen.content == content
+                for handles in self._handles.values()
+                for handle in handles
+            )
 
     # --- reading and writing ------------------------------------------------------------------
 

@@ -429,5 +429,9 @@ class Carriage:
                 " somebody else has it."
             )
         freed = self._state.contents.free(content)
-        self._run(events.Freed(content))
+        self.forget(content)
         return freed
+
+    def forget(self, content: ContentId) -> None:
+        """It was freed."""
+        self._run(events.Freed(content))

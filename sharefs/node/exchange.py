@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sharefs.errors import DiskFull, RemoteProtocolError
 from sharefs.node.replica import PAGE_SIZE_BYTES_MAX, AuthorUnknown, Overtaken, Replica
 from sharefs.node.state import State, now_ms
-from sharefs.records.ids import DeviceId, Incarnation, SpaceId
+from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
 from sharefs.sync import effects, events, machine
 from sharefs.sync.audit import Question
 from sharefs.sync.reconciliation import compare, tell
@@ -33,8 +33,14 @@ class Exchange:
     between batches, when all is committed, and synced if it was not.
     """
 
-    def __init__(self, state: State, roster_grew: Callable[[Replica], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        roster_grew: Callable[[Replica], None],
+        note_passed: Callable[[DeviceId, SpaceId, Frontier], None],
+    ) -> None:
         self._state = state
+        self._note_passed = note_passed
         self._machine = machine.Sync(state.me)
         self._roster_grew = roster_grew
         self._timer_at: float | None = None
@@ -190,6 +196,20 @@ class Exchange:
                 self._state.send(effect.peer, RosterOperations(effect.space, operations))
             case effects.Answer() | effects.Compare():
                 self._read_later(effect)
+            case effects.SetTimer():
+                self._set_timer(effect.at)
+            case _:
+                self._take_in(effect)
+
+    def _take_in(
+        self,
+        effect: effects.Apply
+        | effects.AddOperations
+        | effects.RenewIncarnation
+        | effects.NotePassed,
+    ) -> None:
+        """What came from a peer, or follows from it."""
+        match effect:
             case effects.Apply():
                 self._apply(effect)
             case effects.AddOperations():
@@ -199,8 +219,8 @@ class Exchange:
                 if replica.was_never_told(effect.incarnation, effect.sequence):
                     self._state.notice(KNOWN_BETTER)
                     self._renew(replica)
-            case effects.SetTimer():
-                self._set_timer(effect.at)
+            case effects.NotePassed():
+                self._note_passed(effect.peer, effect.space, effect.frontier)
 
     def _read_later(self, effect: effects.Answer | effects.Compare) -> None:
         """When all is committed."""

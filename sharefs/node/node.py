@@ -23,6 +23,7 @@ from sharefs.mount.core import Core
 from sharefs.node import listening
 from sharefs.node.admission import Admission
 from sharefs.node.carriage import Carriage
+from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
 from sharefs.node.events import ConflictChanged, Events
 from sharefs.node.exchange import Exchange
@@ -56,6 +57,7 @@ log = logging.getLogger("sharefs.node")
 
 POOL_THREADS = 3
 DIAL_INTERVAL_SECONDS = 30.0
+COLLECT_INTERVAL_SECONDS = 60.0
 SETTLE_SECONDS_MAX = 20.0
 FLUSH_SECONDS_MAX = 1.0
 
@@ -117,6 +119,7 @@ class Node:
             discovery.start(self.state.address)
             self._closing.append(discovery.stop)
         self._mount()
+        self.loop.call(self._collect_later)
 
     def _read_identity(self) -> Identity:
         try:
@@ -151,7 +154,12 @@ class Node:
             reserve=Reserve(self.home.reserve_file),
             announced=listening.announced(self.options.announce),
         )
-        self.exchange = Exchange(self.state, self._roster_grew)
+        self.collection = Collection(
+            self.state,
+            lambda content: self.core.uses(content),
+            lambda content: self.carriage.forget(content),
+        )
+        self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
         self.peers = Peers(self.state, self._peer_up, self._peer_down)
         self.carriage = Carriage(self.state, self.peers)
         self.desk = Desk(self.state, self.carriage.holders_online)
@@ -410,6 +418,13 @@ class Node:
     def _dial_round(self) -> None:
         self.loop.at(time.monotonic() + DIAL_INTERVAL_SECONDS, self._dial_round)
         self.peers.dial_all()
+
+    def _collect_later(self) -> None:
+        self.loop.at(time.monotonic() + COLLECT_INTERVAL_SECONDS, self._collect_round)
+
+    def _collect_round(self) -> None:
+        self._collect_later()
+        self.collection.round(time.time())
 
     # --- for the parts that answer people -------------------------------------------------------
 

@@ -273,7 +273,7 @@ class Replica:
         for shipment, records in opened:
             commit = shipment.commit
             is_own = (commit.device, commit.incarnation) == own
-            if is_own and not self._ledger.has_commit(self.number, commit):
+            if is_own and self._is_news(commit, records):
                 return True
             context = (entry for record, _ in records for entry in record.context)
             if any(d == own[0] and self.was_never_told(i, s) for d, i, s in context):
@@ -283,6 +283,17 @@ class Replica:
     def was_never_told(self, incarnation: Incarnation, sequence: int) -> bool:
         """Whether who has this much of an incarnation of ours has it from another copy of us."""
         return incarnation == self.incarnation and sequence > self.told
+
+    def _is_news(self, commit: Commit, records: list[tuple[Record, bytes]]) -> bool:
+        """Whether we made a commit of our incarnation, though we do not know it. One that was
+        collected brings nothing."""
+        if self._ledger.has_commit(self.number, commit):
+            return False
+        heads = self._ledger.heads_of(self.number, [record.item for record, _ in records])
+        return commit.last > self.frontier.get(self._own, 0) or not all(
+            any(head.dominates(record) for head in heads.get(record.item, []))
+            for record, _ in records
+        )
 
     def _counts(self, commit: Commit) -> bool:
         """Not beyond the end of an incarnation that is closed (I8)."""

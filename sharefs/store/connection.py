@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sharefs.errors import DatabaseDamaged, DiskFull, HomeNotUsable
-from sharefs.records.ids import ItemId
+from sharefs.records.ids import ContentId, ItemId
 from sharefs.store.sums import Sums
+from sharefs.store.superseded import Superseded
 
 BUSY_SECONDS_MAX = 10.0
 READERS_IDLE_MAX = 8
@@ -83,13 +84,15 @@ class Writer:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._later: dict[Insertion, list[tuple[Any, ...]]] = {}
-        self._saved: list[int] = []
+        self._saved: dict[int, ContentId | None] = {}
         self.touched: set[Touched] = set()
         """Rows, as they were and as they are, that changed since somebody last took this."""
         greatest = connection.execute("SELECT max(ino) FROM entry").fetchone()[0]
         self.new_ino = InoCounter(max(greatest or 1, 1) + 1)
         self.sums = Sums(connection)
         """Of the heads; written with them."""
+        self.superseded = Superseded(connection)
+        """Contents whose rows went; written last."""
         self._path = path
         self._after_commit: list[Callable[[], None]] = []
         self._after_durable: list[Callable[[], None]] = []
@@ -109,6 +112,9 @@ class Writer:
             self._connection.execute("BEGIN")
             yield
             self.sums.flush()
+            if self._later:
+                self._write_later()
+            self.superseded.flush()
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -125,6 +131,7 @@ class Writer:
         self._saved.clear()
         roll_back(self._connection)
         self.sums.forget()
+        self.superseded.forget()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -138,17 +145,24 @@ class Writer:
         assert self._connection.in_transaction, "only within a transaction"
         self._later.setdefault(insertion, []).extend(values)
 
-    def save_row(self, insertion: Insertion, ino: int, values: tuple[Any, ...]) -> None:
-        """As `later`, for a row of the view; what it was before is touched, too."""
-        self._saved.append(ino)
+    def save_row(
+        self, insertion: Insertion, ino: int, content: ContentId | None, values: tuple[Any, ...]
+    ) -> None:
+        """As `later`, for a row of the view; what it was before is touched, too, and a
+        content that it had before is noted."""
+        self._saved[ino] = content
         self.later(insertion, (values,))
 
     def _write_later(self) -> None:
         connection, later, saved = self._connection, self._later, self._saved
-        self._later, self._saved = {}, []
+        self._later, self._saved = {}, {}
         for group in in_groups(saved):
-            before = f"SELECT {TOUCHED_COLUMNS} FROM entry WHERE ino {among(group)}"
-            self.touched.update(connection.execute(before, group))
+            query = f"SELECT {TOUCHED_COLUMNS}, content FROM entry WHERE ino {among(group)}"
+            for *before, content in connection.execute(query, group):
+                space, place, ino, shown = before
+                self.touched.add((space, place, ino, shown))
+                if content != saved[ino]:
+                    self.superseded.note(content, space)
         for insertion, rows in later.items():
             whole = len(rows) - len(rows) % ROWS_AT_ONCE
             for start in range(0, whole, ROWS_AT_ONCE):

@@ -293,13 +293,23 @@ class ContentStore:
         """Loop only, in a transaction."""
         self._save([(local, local.synced)])
 
+    def is_used(self, content: ContentId) -> bool:
+        """Whether anybody has the content at hand: a reader, a transfer, or who publishes it."""
+        with self._lock:
+            # What was used last is kept at hand for nobody in particular.
+            self._recent = deque(
+                (local for local in self._recent if local.content != content),
+                maxlen=RECENT_CONTENTS_MAX,
+            )
+            return content in self._in_use
+
     # --- the database, in the loop --------------------------------------------------------------
 
     def free(self, content: ContentId) -> int:
         """Forget the bytes; how many they were. Loop only, in a transaction."""
-        local = self.known(content)
-        if local is None:
+        if content not in self._in_use and self._saved_bytes(content) is None:
             return 0
+        local = self._get(content, 0)
         self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
         self._touch([content])
         freed = local.discard()

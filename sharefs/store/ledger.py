@@ -154,12 +154,13 @@ class Ledger:
     def add_commit(self, number: int, commit: Commit, data: bytes, to_end: bool = False) -> None:
         """Keep a commit, unless it is here already; with `to_end`, it gets a new number."""
         digest = _digest_of(commit)
+        moved = None
         if to_end:
-            self._connection.execute(
+            moved = self._connection.execute(
                 'DELETE FROM "commit" WHERE space = ? AND device = ? AND incarnation = ?'
-                " AND first = ? AND digest = ?",
+                " AND first = ? AND digest = ? RETURNING number",
                 (number, commit.device, commit.incarnation, commit.first, digest),
-            )
+            ).fetchone()
         cursor = self._connection.execute(
             'INSERT OR IGNORE INTO "commit" (space, device, incarnation, first, last, digest, data)'
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -167,6 +168,12 @@ class Ledger:
         )
         if cursor.rowcount == 1:
             self.merge_frontier(number, [(commit.device, commit.incarnation, 0)])
+        if moved is not None:
+            # What it replaced, it replaces still.
+            self._connection.execute(
+                "UPDATE superseded SET number = max(number, ?) WHERE space = ? AND number >= ?",
+                (cursor.lastrowid, number, *moved),
+            )
 
     def has_commit(self, number: int, commit: Commit) -> bool:
         """Whether it is here."""
@@ -247,6 +254,49 @@ class Ledger:
         """The number of the commit that arrived last, 0 before the first."""
         (last,) = self._column('SELECT max(number) FROM "commit" WHERE space = ?', (number,))
         return last or 0
+
+    # --- what others have -----------------------------------------------------------------------
+
+    def set_passed(self, number: int, device: DeviceId, frontier: Frontier) -> None:
+        """How far another device is, as it says: instead of what it said before."""
+        self._connection.execute(
+            "DELETE FROM passed WHERE space = ? AND device = ?", (number, device)
+        )
+        self._connection.executemany(
+            "INSERT INTO passed VALUES (?, ?, ?, ?, ?)",
+            [
+                (number, device, *author, sequence)
+                for author, sequence in frontier.items()
+                if sequence
+            ],
+        )
+
+    def passed(self, number: int) -> dict[DeviceId, Frontier]:
+        """How far other devices were, as they said last."""
+        told: dict[DeviceId, Frontier] = {}
+        rows = self._connection.execute(
+            "SELECT device, author, incarnation, sequence FROM passed WHERE space = ?", (number,)
+        )
+        for device, author, incarnation, sequence in rows:
+            told.setdefault(device, {})[author, incarnation] = sequence
+        return told
+
+    def drop_commits(self, number: int, author: Author, after: int, upto: int, limit: int) -> int:
+        """Drop those of an author's commits without heads that end above `after` and not above
+        `upto`, but for the author's last; look at `limit` commits at most. Where to go on, 0 at
+        the end."""
+        rows = self._connection.execute(
+            "SELECT number, last, NOT EXISTS (SELECT 1 FROM record WHERE space = ?1 AND device = ?2"
+            " AND incarnation = ?3 AND sequence BETWEEN first AND last)"
+            ' FROM "commit" WHERE space = ?1 AND device = ?2 AND incarnation = ?3'
+            ' AND last > ?4 AND last <= ?5 AND last < (SELECT max(last) FROM "commit"'
+            " WHERE space = ?1 AND device = ?2 AND incarnation = ?3) ORDER BY last LIMIT ?6",
+            (number, *author, after, upto, limit),
+        ).fetchall()
+        self._connection.executemany(
+            'DELETE FROM "commit" WHERE number = ?', [(row,) for row, _, dead in rows if dead]
+        )
+        return rows[-1][1] if len(rows) == limit else 0
 
     # --- heads ----------------------------------------------------------------------------------
 

@@ -92,12 +92,14 @@ class Shelf:
     def save(self, row: Shown) -> None:
         """Insert, or replace the row with this inode number."""
         self._writer.touched.add((row.space, row.place, row.ino, row.shown))
-        self._writer.save_row(SAVE_ROW, row.ino, values_of(row))
+        self._writer.save_row(SAVE_ROW, row.ino, row.content, values_of(row))
 
     def erase(self, ino: int) -> None:
         """Forget a row."""
-        erase = f"DELETE FROM entry WHERE ino = ? RETURNING {TOUCHED_COLUMNS}"
-        self._writer.touched.update(self._connection.execute(erase, (ino,)).fetchall())
+        erase = f"DELETE FROM entry WHERE ino = ? RETURNING {TOUCHED_COLUMNS}, content"
+        for space, place, _, shown, content in self._connection.execute(erase, (ino,)).fetchall():
+            self._writer.touched.add((space, place, ino, shown))
+            self._writer.superseded.note(content, space)
 
     def take_touched(self) -> set[Touched]:
         """As Writer.take_touched: of all spaces, once."""

@@ -80,6 +80,15 @@ class RenewIncarnation:
 
 
 @dataclass(frozen=True, slots=True)
+class NotePassed:
+    """A peer, whose roster is ours, said that it has all of this."""
+
+    peer: DeviceId
+    space: SpaceId
+    frontier: Frontier
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimer:
     """Fire at this time, instead of any time set before."""
 
@@ -95,5 +104,6 @@ Effect = (
     | Apply
     | AddOperations
     | RenewIncarnation
+    | NotePassed
     | SetTimer
 )

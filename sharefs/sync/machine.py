@@ -39,6 +39,7 @@ from sharefs.sync.effects import (
     Apply,
     Compare,
     Effect,
+    NotePassed,
     RenewIncarnation,
     Send,
     SendPage,
@@ -257,6 +258,8 @@ class Sync:
             space.distrusted.discard(peer)
         if message.roster != space.roster:
             effects.append(Send(peer, PullRoster(message.space)))
+        else:
+            effects.append(NotePassed(peer, message.space, frontier))
         effects += self._pull_if_behind(message.space, now)
         return effects + self._audit_if_differing(peer, space, message, now)
 
@@ -267,7 +270,7 @@ class Sync:
         if peer in space.peers:
             space.heard.add(peer)
             space.peers[peer] = dict(space.frontier)
-        return []
+        return [NotePassed(peer, message.space, dict(space.frontier))]
 
     # --- audits ---------------------------------------------------------------------------------
 

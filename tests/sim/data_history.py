@@ -54,6 +54,9 @@ class DataHistory:
             DataDevice(number, self.agenda, self.network, chance, cast)
             for number in (0, *sorted(others))
         ]
+        here = [device.identity.device for device in self.devices]
+        for device in self.devices:
+            device.disk.absent = tuple(p.device for p in cast.people if p.device not in here)
         self.programs = Programs(self.agenda, chance, self.model)
         self._checked: dict[str, int] = {}
         self.liar = Liar(self.agenda, self.network, chance.choice(self.devices), chance)

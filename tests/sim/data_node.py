@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.mesh.events import Arrived, LinkDown, LinkUp, MeshEvent
+from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
@@ -36,6 +37,7 @@ from tests.sim.stand_ins import Process, SimulatedMesh, TurnedLoop, TurnedPool, 
 from tests.sim.surroundings import TIME, Killed
 
 TOP_INO = 1
+COLLECT_INTERVAL_SECONDS = 2.0
 PEER_COMES_BACK_SECONDS = 2.0
 """After it misbehaved: stands in for its next Hello."""
 
@@ -84,7 +86,8 @@ class DataNode:
             address=Address("10.0.0.1", 4747, 4748),
             **stand_ins,
         )
-        self.exchange = Exchange(self.state, self._roster_grew)
+        self.collection = Collection(self.state, lambda _: False, lambda _: None)
+        self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
         self.desk = Desk(self.state, lambda _: 0)
         self.loop.post(lambda: self._begin(cast_of))
 
@@ -100,6 +103,11 @@ class DataNode:
         self.state.replicas[row.id] = self.replica
         self.state.refresh_devices()
         self.exchange.open_space(self.replica)
+        self._collect_round()
+
+    def _collect_round(self) -> None:
+        self.loop.at(TIME.monotonic() + COLLECT_INTERVAL_SECONDS, self._collect_round)
+        self.collection.round(TIME.time())
 
     def _roster_grew(self, replica: Replica) -> None:
         self.state.refresh_devices()

@@ -6,7 +6,7 @@ a power cut. `Disk.before_write` and `Disk.before_sync` are where faults come in
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from sharefs.records.commit import Commit
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import (
     ROOT,
+    ContentId,
     DeviceId,
     Frontier,
     Incarnation,
@@ -57,6 +58,7 @@ class Tables:
     sums: dict[tuple[DeviceId, Incarnation], int] = field(default_factory=dict)
     """Of the hashes of each author's heads."""
     next_ino: int = 100
+    passed: dict[DeviceId, Frontier] = field(default_factory=dict)
 
     def copy(self) -> "Tables":
         return Tables(
@@ -71,6 +73,7 @@ class Tables:
             dict(self.records),
             dict(self.sums),
             self.next_ino,
+            dict(self.passed),
         )
 
     def keep(self, record: Record, data: bytes) -> None:
@@ -100,6 +103,8 @@ class Disk:
         self.committed = Tables(self._draw_incarnation(), operations=operations)
         self.durable = self.committed.copy()
         self.backup = self.committed.copy()
+        self.absent: tuple[DeviceId, ...] = ()
+        """Members who have no device here."""
         self.changes = 0
         """So often `committed` was another."""
         self.before_write: Callable[[], None] = lambda: None
@@ -129,6 +134,14 @@ class Disk:
         self.durable = self.committed.copy()
 
 
+class NothingSuperseded:
+    """The bytes of files are not simulated."""
+
+    def due(self, *_: object) -> list[ContentId]:
+        """None."""
+        return []
+
+
 class MemoryStore:
     """The open disk, of one process."""
 
@@ -140,6 +153,8 @@ class MemoryStore:
         self._after_durable: list[Callable[[], None]] = []
         self._after_commit: list[Callable[[], None]] = []
         self.unclean = self.restored = False
+        self.superseded = NothingSuperseded()
+        self.absent = disk.absent
 
     # --- Store ----------------------------------------------------------------------------------
 
@@ -264,6 +279,32 @@ class MemoryLedger:
         commits = [commit for _, commit, _ in self._store.tables.commits.values()]
         lasts = [c.last for c in commits if (c.device, c.incarnation) == author]
         return max(lasts, default=0)
+
+    def set_passed(self, number: int, device: DeviceId, frontier: Frontier) -> None:
+        if self._store.tables.passed.get(device) != frontier:
+            self._store.writing().passed[device] = dict(frontier)
+
+    def passed(self, number: int) -> dict[DeviceId, Frontier]:
+        """Members who are not in this history hold nothing up."""
+        tables = self._store.tables
+        return {**dict.fromkeys(self._store.absent, tables.frontier), **tables.passed}
+
+    def drop_commits(self, number: int, author: Author, after: int, upto: int, limit: int) -> int:
+        newest = self.last_of(number, author)
+        dead = [
+            key
+            for key, (_, commit, _) in self._store.tables.commits.items()
+            if (commit.device, commit.incarnation) == author
+            and commit.last <= upto
+            and commit.last < newest
+            and not self.records_in(number, *author, commit.first, commit.last)
+        ]
+        for key in dead:
+            del self._store.writing().commits[key]
+        return 0
+
+    def heads_of(self, number: int, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
+        return self._store.tables.shelf.heads_of(items)
 
     def commits_beyond(
         self, number: int, frontier: Frontier, cursor: int, limit: int

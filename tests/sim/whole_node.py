@@ -21,7 +21,7 @@ import pytest
 from sharefs.errors import UserError
 from sharefs.mesh.events import Arrived, Channel, LinkDown, LinkUp, MeshEvent
 from sharefs.mount import kernel
-from sharefs.node import admission
+from sharefs.node import admission, collection
 from sharefs.node import node as node_module
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
@@ -327,6 +327,9 @@ def whole() -> Iterator[None]:
         patch.setattr(node_module, "Loop", _loop)
         patch.setattr(node_module, "ThreadPoolExecutor", _pool)
         patch.setattr(admission, "knock", lambda *_: b"")
+        # What nobody needs goes at once.
+        patch.setattr(node_module, "COLLECT_INTERVAL_SECONDS", 1.0)
+        patch.setattr(collection, "GRACE_SECONDS", 0.0)
         patch.setattr(Writer, "transaction", _transaction)
         patch.setattr(Writer, "make_durable", _make_durable)
         yield

@@ -5,7 +5,7 @@ import pytest
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Incarnation
 from sharefs.records.record import hash_record
-from sharefs.sync.effects import Answer, Apply, Compare, Effect, Send, SetTimer
+from sharefs.sync.effects import Answer, Apply, Compare, Effect, NotePassed, Send, SetTimer
 from sharefs.sync.events import (
     ApplyFailed,
     Compared,
@@ -44,10 +44,10 @@ def started() -> Sync:
 
 
 def answer(sync: Sync, event: Event | SyncMessage, now: float = SOON) -> list[Effect]:
-    """Without the timer."""
+    """Without the timer, and what is noted for collection."""
     effects = sync.handle(Received(ANNA, event) if isinstance(event, SyncMessage) else event, now)
     assert isinstance(effects[-1], SetTimer)
-    return effects[:-1]
+    return [effect for effect in effects[:-1] if not isinstance(effect, NotePassed)]
 
 
 def summary(fingerprint: bytes = THEIRS, sequence: int = 9, roster: bytes = ROSTER) -> Summary:

@@ -4,7 +4,7 @@ import pytest
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
-from sharefs.sync.effects import Apply, Effect, RenewIncarnation, Send, SetTimer
+from sharefs.sync.effects import Apply, Effect, NotePassed, RenewIncarnation, Send, SetTimer
 from sharefs.sync.events import (
     ApplyFailed,
     Event,
@@ -46,10 +46,10 @@ def tells(peer: DeviceId, frontier: Frontier, roster: bytes = ROSTER) -> Receive
 
 
 def answer(sync: Sync, event: Event, now: float = 0.0) -> list[Effect]:
-    """Without the timer, which is in every answer."""
+    """Without the timer, which is in every answer, and what is noted for collection."""
     effects = sync.handle(event, now)
     assert isinstance(effects[-1], SetTimer)
-    return effects[:-1]
+    return [effect for effect in effects[:-1] if not isinstance(effect, NotePassed)]
 
 
 def pull_from(
@@ -328,3 +328,15 @@ def test_a_push_that_does_not_count_is_ignored() -> None:
 def test_messages_about_spaces_that_are_not_here_are_ignored() -> None:
     sync = started(ANNA)
     assert answer(sync, Received(ANNA, Summary(OTHER_SPACE, ROSTER, (), NOTHING))) == []
+
+
+def passed_in(effects: list[Effect]) -> list[NotePassed]:
+    return [effect for effect in effects if isinstance(effect, NotePassed)]
+
+
+def test_how_far_a_peer_is_counts_where_its_roster_is_ours() -> None:
+    sync = started()
+    there: Frontier = {(ANNA, Incarnation(bytes(8))): 3}
+    assert passed_in(sync.handle(tells(ANNA, there), 0.0)) == [NotePassed(ANNA, SPACE, there)]
+    other = tells(ANNA, there, roster=GROWN)
+    assert not passed_in(sync.handle(other, 0.0))

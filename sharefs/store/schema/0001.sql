@@ -95,6 +95,17 @@ CREATE TABLE frontier (
     PRIMARY KEY (space, device, incarnation)
 ) STRICT, WITHOUT ROWID;
 
+-- How far each other device was, as it said itself, by author: the last frontier that it told while
+-- its roster was ours. What all devices have passed can be collected.
+CREATE TABLE passed (
+    space INTEGER NOT NULL REFERENCES space,
+    device BLOB NOT NULL,                       -- who told
+    author BLOB NOT NULL,
+    incarnation BLOB NOT NULL,                  -- of the author
+    sequence INTEGER NOT NULL CHECK (sequence > 0),
+    PRIMARY KEY (space, device, author, incarnation)
+) STRICT, WITHOUT ROWID;
+
 -- The view: a row for each item's winner and for each loser that is shown, as `records.shown` says.
 -- The space's top folder (item of 24 zero bytes) has a row too, made with the space; its parent,
 -- anchor and place are empty blobs, so that no folder lists it, and its version is all zeros.
@@ -145,6 +156,16 @@ CREATE TABLE content (
     CHECK ((bitmap IS NULL) = (local = size))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX content_partial ON content (id) WHERE local < size;
+
+-- Contents that were of a version which a later one has replaced, when no row was left that has
+-- them. A content is never here for any other reason, nor because something is not there.
+CREATE TABLE superseded (
+    content BLOB NOT NULL REFERENCES content ON DELETE CASCADE,
+    space INTEGER NOT NULL REFERENCES space,    -- where that happened
+    number INTEGER NOT NULL,                    -- of the commit that had arrived last there by then
+    since REAL NOT NULL,                        -- 0 until somebody with a clock has seen it
+    PRIMARY KEY (content, space)
+) STRICT, WITHOUT ROWID;
 
 -- Apart from content, so that saving a bit does not write the manifest again.
 CREATE TABLE manifest (

@@ -1,0 +1,133 @@
+"""What is of no use to anybody any more, and may go?
+
+Theory of operation. Every other device of a space tells, in its Summary, how far it is; what it
+told is kept, and what all of them have passed, we too, is *stable*: each of them holds it, or
+something that dominates it. A device counts from when its roster was ours, so that nobody whom it
+let in before is unknown here; and only if everything is here that it had made itself by then. So
+whatever may still arrive was made by somebody who had seen all that is stable. What a peer tells
+counts one round later, when its own disk has it, too.
+
+- *Dominated records* are deleted when what dominates them is kept: see `tree`.
+- *Commits* whose records are all dominated are deleted when they are stable. Who joins later gets
+  the heads, with their commits, and at the end of its pass the frontier: of what was in the gaps it
+  then holds something that dominates it (I6). An author's last commit stays, for it says how far
+  the author is.
+- *Superseded contents* are freed when everything that was here when they were replaced is stable,
+  and has been for GRACE_SECONDS, and nobody uses them. Before that, a device that has not seen the
+  new version may rename the old one, whose bytes would then be a conflict's other version.
+- *Tombstones stay*, some 700 bytes each, as an item's only head. Dropped where they are stable,
+  they would be sent back by every replica that drops them later, as its heads would be others (I8).
+  To leave stable ones out of the fingerprint, two replicas would have to agree on what is stable,
+  while each learns it at another time. To leave out all would have the audit overlook a delete that
+  was withheld. And a disk that is restored would bring back what was deleted long ago, as nothing
+  would be left that dominates it: `deletes always lose` is what others regret (syncthing #10207).
+  An agreed epoch, as after a removal, could drop them one day: it is signed, and the same for all.
+
+A device that never comes back holds up commits and contents for ever, until it is removed: bytes
+are not to be lost for the sake of room.
+"""
+
+import logging
+from collections.abc import Callable
+
+from sharefs.errors import DiskFull
+from sharefs.node.replica import Replica
+from sharefs.node.state import State
+from sharefs.records.ids import ContentId, DeviceId, Frontier, Incarnation, SpaceId
+
+log = logging.getLogger("sharefs.node")
+
+COMMITS_AT_ONCE = 2000
+CONTENTS_AT_ONCE = 64
+GRACE_SECONDS = 7 * 24 * 3600.0
+_NUMBER_MAX = 2**62
+
+_Author = tuple[DeviceId, Incarnation]
+
+
+class Collection:
+    """In the loop only. `is_open` asks the mount; `freed` is told of contents that went."""
+
+    def __init__(
+        self,
+        state: State,
+        is_open: Callable[[ContentId], bool],
+        freed: Callable[[ContentId], None],
+    ) -> None:
+        self._state = state
+        self._is_open = is_open
+        self._freed = freed
+        self._told: dict[tuple[SpaceId, DeviceId], Frontier] = {}
+        """Since the last round."""
+        self._aged: dict[tuple[SpaceId, DeviceId], Frontier] = {}
+        """In the round before."""
+        self._looked: dict[tuple[SpaceId, _Author], int] = {}
+        """Up to where this walk through an author's commits has come."""
+
+    def passed(self, device: DeviceId, space: SpaceId, frontier: Frontier) -> None:
+        """A device, whose roster is ours, said that it has all this."""
+        self._told[space, device] = frontier
+
+    def round(self, now: float) -> None:
+        """In a transaction: collect some. `now` is in seconds since 1970."""
+        self._save_told()
+        for replica in self._state.replicas.values():
+            stable = self.stable(replica)
+            if stable:
+                self._drop_commits(replica, stable)
+                self._free_contents(replica, stable, now)
+
+    def _save_told(self) -> None:
+        for (space, device), frontier in self._aged.items():
+            replica = self._state.replicas.get(space)
+            if replica is not None:
+                self._state.ledger.set_passed(replica.number, device, frontier)
+        self._aged, self._told = self._told, {}
+
+    def stable(self, replica: Replica) -> Frontier:
+        """What every device of a space has passed; empty if that is not known of one."""
+        passed = self._state.ledger.passed(replica.number)
+        stable = replica.shown_frontier()
+        for device in replica.roster.devices:
+            if device == self._state.me:
+                continue
+            theirs = passed.get(device, {})
+            if any(
+                author == device and sequence > replica.frontier.get((author, incarnation), 0)
+                for (author, incarnation), sequence in theirs.items()
+            ):
+                return {}
+            stable = {
+                author: min(sequence, theirs[author])
+                for author, sequence in stable.items()
+                if author in theirs
+            }
+        return stable
+
+    def _drop_commits(self, replica: Replica, stable: Frontier) -> None:
+        at_once = COMMITS_AT_ONCE // len(stable) + 1
+        for author, sequence in sorted(stable.items()):
+            place = (replica.id, author)
+            self._looked[place] = self._state.ledger.drop_commits(
+                replica.number, author, self._looked.get(place, 0), sequence, at_once
+            )
+
+    def _free_contents(self, replica: Replica, stable: Frontier, now: float) -> None:
+        store = self._state.store
+        beyond = self._state.ledger.commits_beyond(replica.number, stable, 0, 1)
+        number = beyond[0][0] if beyond else _NUMBER_MAX
+        due = store.superseded.due(
+            replica.number, number, now - GRACE_SECONDS, now, CONTENTS_AT_ONCE
+        )
+        if not due:
+            return
+        try:
+            store.make_durable()
+        except DiskFull:
+            return
+        for content in due:
+            if self._is_open(content) or self._state.contents.is_used(content):
+                continue
+            if store.superseded.settle(content, replica.number):
+                log.info("freed %d superseded bytes", self._state.contents.free(content))
+                self._freed(content)
