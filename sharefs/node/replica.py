@@ -420,6 +420,18 @@ class Replica:
     def _fingerprint(self) -> bytes:
         return (sum(self.holdings.authors().values()) % 2**256).to_bytes(32)
 
+    def _records_of(self, commit: Commit) -> list[tuple[int, bytes]]:
+        """Those that are kept, with their sequences; where its device went astray, others may
+        stand there, too."""
+        found = self._ledger.records_in(
+            self.number, commit.device, commit.incarnation, commit.first, commit.last
+        )
+        return [
+            (sequence, data)
+            for sequence, data in found
+            if hash_record(data) == commit.hashes[sequence - commit.first]
+        ]
+
     def page(self, pull: Pull) -> Page:
         """What of ours is beyond a peer's frontier, from its cursor on.
 
@@ -435,9 +447,7 @@ class Replica:
             if commit.device not in self.roster.devices:
                 cursor = row
                 continue
-            records = self._ledger.records_in(
-                self.number, commit.device, commit.incarnation, commit.first, commit.last
-            )
+            records = self._records_of(commit)
             size += len(data) + sum(len(record) for _, record in records)
             if shipments and size > PAGE_SIZE_BYTES_MAX:
                 complete = False

@@ -25,7 +25,7 @@ from sharefs.spaces.rights import Role
 from sharefs.spaces.roster import hash_operation
 from sharefs.store.database import open_database
 from sharefs.store.shelf import Shelf
-from sharefs.sync.shipment import advanced_by, entries_of, frontier_of, ship
+from sharefs.sync.shipment import advanced_by, entries_of, frontier_of, open_shipment, ship
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes
 from sharefs.wire.sync import Page, Pull, Shipment
@@ -335,6 +335,20 @@ def test_what_a_sender_gets_during_a_pass_is_not_passed_by(
         page = carol.page({}, page.cursor)
         dora.apply(list(page.shipments), frontier_of(page.frontier) if page.complete else None)
     assert dora.names() == carol.names()
+
+
+def test_of_two_commits_at_one_number_each_travels_with_its_own_records(
+    anna: Side, bob: Side, make: Make
+) -> None:
+    twin = make(BOB)
+    with twin.store.transaction():
+        twin.ledger.set_incarnation(twin.replica.number, bob.replica.incarnation)
+    twin.replica.reload()
+    anna.apply(bob.file(1, "a.txt"))
+    anna.apply(twin.file(2, "b.txt"))
+    shipments = anna.page({}).shipments
+    opened = [open_shipment(each, BOB.certificate.device_key) for each in shipments]
+    assert [len(records) for records in opened] == [1, 1]
 
 
 def test_own_unseen_versions_are_kept_apart(anna: Side, bob: Side) -> None:
