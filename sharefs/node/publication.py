@@ -127,18 +127,18 @@ class Publication:
         while True:
             if not alone:
                 time.sleep(lane.gather_seconds)
-            alone = False
             with self._idle:
-                group = [
-                    lane.waiting.popleft()
-                    for _ in range(min(len(lane.waiting), lane.group_drafts_max))
-                ]
-                if not group:
-                    lane.running = False
-                    return
+                count = min(len(lane.waiting), lane.group_drafts_max)
+                group = [lane.waiting.popleft() for _ in range(count)]
             ready = [one for waiting in group if (one := self._adopt(waiting)) is not None]
             if ready:
                 self._hand_over(ready)
+            with self._idle:
+                if not lane.waiting:
+                    # Whoever comes next is alone, unless these are still under way then.
+                    lane.running = False
+                    return
+            alone = False
 
     def _adopt(self, waiting: _Waiting) -> _Ready | None:
         draft = waiting.draft

@@ -1,7 +1,9 @@
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,7 +23,7 @@ from sharefs.errors import (
 from sharefs.mount.core import Core
 from sharefs.mount.drafts import State
 from sharefs.mount.ports import Draft
-from sharefs.node.publication import _Outcome, _Ready
+from sharefs.node.publication import GATHER_SECONDS, _Outcome, _Ready
 from sharefs.records.ids import ROOT
 from sharefs.records.shown import Shown
 from sharefs.store.drafts import DraftNote
@@ -229,6 +231,25 @@ def test_a_draft_that_was_published_already_makes_no_second_entry(anna: Party) -
     until(lambda: not again.path.exists())
     publish(anna, draft_of(anna, "a.txt", b"other", left=True))
     assert len(anna.names()) == 2, "other bytes are another file"
+
+
+def test_who_saves_alone_does_not_wait_for_others(
+    anna: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
+    monkeypatch.setattr("sharefs.node.publication.time", clock)
+    for number in range(5):
+        assert isinstance(publish(anna, draft_of(anna, f"{number}.txt", b"a"))[0], Shown)
+        until(lambda: not anna.node.desk.publication._small.running)
+    assert waits == []
+    told: list[object] = []
+    drafts = [draft_of(anna, f"many {number}.txt", b"a") for number in range(300)]
+    for draft in drafts:
+        anna.node.desk.publish(draft, told.append)
+    until(lambda: len(told) == 300)
+    assert waits, "many at a time are gathered"
+    assert set(waits) == {GATHER_SECONDS}
 
 
 def test_of_a_group_only_what_can_not_be_published_stays(
