@@ -46,8 +46,6 @@ _system = ctypes.CDLL(None, use_errno=True)
 _system.read.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
 _system.read.restype = ctypes.c_ssize_t
 
-_Answer = bytes | memoryview
-
 
 class Channel:
     """A mount, served. Thread-safe."""
@@ -73,7 +71,7 @@ class Channel:
             self.stop()
             raise MountNotPossible("The kernel does not answer on the new mount.")
 
-    def _bind(self) -> dict[int, Callable[[int, memoryview], _Answer | None]]:
+    def _bind(self) -> dict[int, Callable[[int, memoryview], bytes | None]]:
         return {
             Operation.LOOKUP: self._lookup,
             Operation.GETATTR: self._getattr,
@@ -126,7 +124,7 @@ class Channel:
         _, operation, unique, ino, *_ = protocol.read_header(request)
         body = request[protocol.HEADER_SIZE_BYTES :]
         handler = self._handlers.get(operation)
-        data: _Answer | None = b""
+        data: bytes | None = b""
         number = 0
         try:
             if handler is None:
@@ -178,21 +176,19 @@ class Channel:
             raise NoSuchEntry("The file has another version by now.")
         return self._core.getattr(self._nodes.ino_of(node))
 
-    def _answer_attributes(self, found: Attributes) -> bytes:
+    def _answer_attributes(self, node: int, handle: Handle | None) -> bytes:
+        found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
         return protocol.attributes(found, self._owner, TIMEOUT_SECONDS)
 
     def _getattr(self, node: int, body: memoryview) -> bytes:
         flags, _, low, high = protocol.read_words(body)
         handle = self._handles.get(low | high << 32) if flags & _BY_HANDLE else None
-        found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
-        return self._answer_attributes(found)
+        return self._answer_attributes(node, handle)
 
     def _setattr(self, node: int, body: memoryview) -> bytes:
         ino = self._nodes.ino_of(node)
         fields = protocol.read_setattr(body)
-        changed, number, size, seconds, nanoseconds, mode = (
-            *(fields[index] for index in (0, 2, 3, 6, 9, 11)),
-        )
+        changed, _, number, size, _, _, seconds, _, _, nanoseconds, _, mode = fields
         handle = self._handles.get(number) if changed & Changed.HANDLE else None
         if changed & Changed.SIZE and handle is not None:
             self._core.truncate_open(handle, size)
@@ -203,8 +199,7 @@ class Channel:
         if changed & Changed.MTIME:
             now = changed & Changed.MTIME_NOW
             self._core.utimens(ino, (seconds, UTIME_NOW if now else nanoseconds))
-        found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
-        return self._answer_attributes(found)
+        return self._answer_attributes(node, handle)
 
     def _forget(self, node: int, body: memoryview) -> None:
         self._nodes.forget(node, protocol.read_number(body)[0])
@@ -259,17 +254,17 @@ class Channel:
     def _getxattr(self, node: int, body: memoryview) -> bytes:
         (name,) = bytes(body[8:]).split(b"\0")[:-1]
         data = self._core.getxattr(self._nodes.ino_of(node), os.fsdecode(name))
-        return _sized(data, int.from_bytes(body[:4], "little"))
+        return _sized(data, protocol.read_word(body)[0])
 
     def _listxattr(self, node: int, body: memoryview) -> bytes:
         names = self._core.listxattr(self._nodes.ino_of(node))
         data = b"".join(name.encode() + b"\0" for name in names)
-        return _sized(data, int.from_bytes(body[:4], "little"))
+        return _sized(data, protocol.read_word(body)[0])
 
     # --- files ------------------------------------------------------------------------------------
 
     def _open(self, node: int, body: memoryview) -> bytes:
-        flags = int.from_bytes(body[:4], "little")
+        flags = protocol.read_word(body)[0]
         return self._opened(self._core.open(self._nodes.ino_of(node), flags), node)
 
     def _create(self, folder: int, body: memoryview) -> bytes:
@@ -319,7 +314,7 @@ class Channel:
     # --- names ------------------------------------------------------------------------------------
 
     def _mknod(self, folder: int, body: memoryview) -> bytes:
-        mode = int.from_bytes(body[:4], "little")
+        mode = protocol.read_word(body)[0]
         (name,) = _names(body[16:])
         self._core.mknod(folder, name, mode)
         return self._entry(self._core.lookup(folder, name))
@@ -349,7 +344,7 @@ class Channel:
         return b""
 
     def _rename_with_flags(self, folder: int, body: memoryview) -> bytes:
-        flags = int.from_bytes(body[8:12], "little")
+        flags = protocol.read_word(body, 8)[0]
         if flags & ~_RENAME_NOREPLACE:
             raise Refusal(errno.EINVAL)
         old, new = _names(body[16:])
@@ -366,7 +361,8 @@ class Channel:
         # that still has an answer to give writes it to no other file.
         with open(os.devnull, "r+b") as nothing:
             os.dup2(nothing.fileno(), self._device, inheritable=False)
-        _unmount(self.mount_point)
+        # If somebody else was quicker, it complains in vain.
+        unmount(self.mount_point)
         if not self.ended.wait(STOP_SECONDS_MAX):
             _log.warning("the mount is gone, but reads of programs still wait for bytes")
             return
@@ -450,7 +446,12 @@ def _mount(mount_point: Path) -> int:
     return device
 
 
-def _unmount(mount_point: Path) -> None:
-    """Also while it is in use. If somebody else was quicker, fusermount3 complains in vain."""
-    command = ["fusermount3", "-u", "-z", "--", str(mount_point)]
-    subprocess.run(command, capture_output=True, timeout=MOUNT_SECONDS_MAX, check=False)
+def unmount(mount_point: Path) -> subprocess.CompletedProcess[str]:
+    """Have fusermount3 take a mount away, although it is in use or nobody serves it."""
+    return subprocess.run(
+        ["fusermount3", "-u", "-z", "--", str(mount_point)],
+        capture_output=True,
+        text=True,
+        timeout=MOUNT_SECONDS_MAX,
+        check=False,
+    )

@@ -7,15 +7,13 @@ for an answer of its own, for ever. What is mounted where is read from /proc.
 import errno
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from sharefs.errors import MountNotPossible
-from sharefs.mount.channel import Channel
+from sharefs.mount.channel import Channel, unmount
 from sharefs.mount.core import Core
 
 DEVICE = Path("/dev/fuse")
-UNMOUNT_SECONDS_MAX = 10.0
 _TYPE = "fuse.sharefs"
 _INSTALL = "install the package fuse3 (sudo apt install fuse3)"
 
@@ -122,10 +120,7 @@ def _is_stale(mount_point: Path) -> bool:
 
 def unmount_lazily(mount_point: Path) -> None:
     """Take a mount away although it is in use, or nobody serves it. Raises MountNotPossible."""
-    command = ["fusermount3", "-u", "-z", "--", str(mount_point)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=UNMOUNT_SECONDS_MAX, check=False
-    )
+    done = unmount(mount_point)
     if done.returncode:
         raise MountNotPossible(
             f"The old mount on {mount_point} can not be removed: {done.stderr.strip()}"

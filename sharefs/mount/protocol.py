@@ -69,17 +69,7 @@ class Feature(enum.IntFlag):
     """We keep no privileges, so the kernel need not ask for them before every write."""
 
 
-FEATURES = (
-    Feature.ASYNC_READ
-    | Feature.ATOMIC_O_TRUNC
-    | Feature.BIG_WRITES
-    | Feature.AUTO_INVAL_DATA
-    | Feature.DO_READDIRPLUS
-    | Feature.ASYNC_DIO
-    | Feature.PARALLEL_DIROPS
-    | Feature.MAX_PAGES
-    | Feature.HANDLE_KILLPRIV_V2
-)
+FEATURES = sum(Feature)
 
 
 class Changed(enum.IntFlag):
@@ -92,20 +82,6 @@ class Changed(enum.IntFlag):
     MTIME_NOW = 1 << 8
 
 
-class Header(NamedTuple):
-    """The beginning of every request."""
-
-    size: int
-    operation: int
-    unique: int
-    """Names the request in its answer."""
-    ino: int
-    uid: int
-    gid: int
-    pid: int
-    extensions: int
-
-
 class Owner(NamedTuple):
     """To whom all files belong: whoever mounted."""
 
@@ -114,9 +90,11 @@ class Owner(NamedTuple):
 
 
 read_header = struct.Struct("<IIQQIIII").unpack_from
-read_init = struct.Struct("<IIII").unpack_from
+"""Of every request: size, operation, the number that names it in its answer, node, user, group,
+thread, extensions."""
 read_number = struct.Struct("<Q").unpack_from
 """The handle or inode at the start of most requests."""
+read_word = struct.Struct("<I").unpack_from
 read_words = struct.Struct("<IIII").unpack_from
 read_read = struct.Struct("<QQI").unpack_from
 """READ, READDIR and WRITE: handle, offset, size in bytes."""
@@ -151,7 +129,7 @@ def init(minor: int, read_ahead: int, offered: int, background: int) -> bytes:
         MAJOR,
         min(minor, MINOR),
         read_ahead,
-        int(FEATURES) & offered,
+        FEATURES & offered,
         background,
         background,
         WRITE_SIZE_BYTES_MAX,
