@@ -16,7 +16,6 @@ from sharefs.errors import (
     NoSuchEntry,
     NotAFolder,
     NotAllowed,
-    ReadOnlySpace,
 )
 from sharefs.mount.ports import Base, Draft, SpaceFolder
 from sharefs.node import conflicts
@@ -148,10 +147,6 @@ class Desk:
             raise NotAFolder("It is not a folder.")
         return replica, row
 
-    def _check_writable(self, replica: Replica) -> None:
-        if not replica.may(Right.CONTRIBUTE):
-            raise ReadOnlySpace(f"You are a reader in {replica.roster.name}.")
-
     def _named(self, replica: Replica, place: ItemId, name: str) -> Shown | None:
         rows = replica.shelf.named(place, [name])
         return next((row for row in rows if row.shown == name), None)
@@ -162,7 +157,7 @@ class Desk:
     def _make(self, folder: int, name: str, target: str | None) -> Shown:
         check_name(name)
         replica, place = self._find_folder(folder)
-        self._check_writable(replica)
+        replica.check_writable()
         if self._named(replica, place.item, name) is not None:
             raise EntryExists(f"{name} is there already.")
         item = self._state.new_item()
@@ -183,7 +178,7 @@ class Desk:
 
     def _remove(self, ino: int, base: Base | None = None) -> None:
         replica, row = self._find(ino)
-        self._check_writable(replica)
+        replica.check_writable()
         if row.item == ROOT:
             raise NotAllowed("A space's own folder is not removed: leave the space instead.")
         if row.type is EntryType.FOLDER and replica.shelf.listed(row.item):
@@ -207,7 +202,7 @@ class Desk:
         check_name(name)
         replica, row = self._find(ino)
         to, place = self._find_folder(folder)
-        self._check_writable(replica)
+        replica.check_writable()
         if row.item == ROOT:
             raise NotAllowed("A space's own folder keeps its name and place.")
         if to is not replica:
@@ -265,12 +260,12 @@ class Desk:
 
     def _resolve(self, ino: int, keep: str) -> list[ItemId]:
         replica, row = self._find(ino)
-        self._check_writable(replica)
+        replica.check_writable()
         return conflicts.settle(replica, row, keep)
 
     def _touch(self, ino: int, mtime_ns: int | None, executable: bool | None) -> None:
         replica, row = self._find(ino)
-        self._check_writable(replica)
+        replica.check_writable()
         if row.item == ROOT:
             raise NotAllowed("Its times and modes are not kept.")
         if row.loser:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sharefs.errors import DiskFull, NoSuchEntry, ReadOnlySpace, SharefsError
+from sharefs.errors import DiskFull, NoSuchEntry, SharefsError
 from sharefs.mount.ports import Base, Draft
 from sharefs.node import conflicts
 from sharefs.node.replica import Replica
@@ -23,7 +23,6 @@ from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ItemId
 from sharefs.records.shown import Shown
-from sharefs.spaces.rights import Right
 from sharefs.store.contents import Adopted
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
@@ -323,8 +322,7 @@ class Publication:
             if replica.number == draft.space:
                 row = replica.shelf.row(draft.folder)
                 if row is not None and row.type is EntryType.FOLDER:
-                    if not replica.may(Right.CONTRIBUTE):
-                        raise ReadOnlySpace(f"You are a reader in {replica.roster.name}.")
+                    replica.check_writable()
                     return replica, row
         raise NoSuchEntry("The space is not here any more.")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
-from sharefs.errors import NotAllowed, RemoteProtocolError, SharefsError
+from sharefs.errors import NotAllowed, ReadOnlySpace, RemoteProtocolError, SharefsError
 from sharefs.node.holdings import Holdings
 from sharefs.records.commit import (
     COMMIT_RECORDS_MAX,
@@ -117,6 +117,11 @@ class Replica:
     def may(self, right: Right) -> bool:
         """Whether we have the right."""
         return self.roster.may(self._identity.device, right)
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlySpace if we may only read."""
+        if not self.may(Right.CONTRIBUTE):
+            raise ReadOnlySpace(f"You are a reader in {self.roster.name}.")
 
     def renew_incarnation(self, incarnation: Incarnation) -> None:
         """Count anew (I3). Nothing of the old incarnation may be pending."""
