@@ -1,8 +1,11 @@
 """Which bytes do we lack, and whom do we ask? Pure; one door, `machine.Transfer.handle`.
 
-`events` and `effects` are what goes in and out, `machine` the rules, `asking` whom to ask about a
-content, `content` and `peers` what is known of each, `credit` how much may be under way, `bitmap`
-sets of chunks, `line` and `timers` who is next and when, `snapshot` what a person is shown.
+`events` and `effects` are what goes in and out. `machine` is the door; what happened goes to
+`wants` (who waits), `devices` (who is online, and says what) or `arrivals` (chunks, and the disk),
+which note it in the `books`. `stages` tells where a content stands, `asking` whom to ask about it,
+`schedule` which chunk to ask of whom, `credit` how much may be under way; `content` and `peers` are
+what is known of each, `bitmap` sets of chunks, `line` and `timers` who is next and when, `snapshot`
+what a person is shown.
 
 Rejected: a heap of chunks for each priority (a holder of some chunks makes it skip, and put back,
 most of them; sets of chunks as whole numbers answer "the first that is wanted and that this

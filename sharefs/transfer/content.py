@@ -7,6 +7,8 @@ Invariant: `busy` is the chunks that are here, asked for, or being stored, so th
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
+from operator import or_
 
 from sharefs.records.content import Manifest
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
@@ -14,6 +16,8 @@ from sharefs.transfer import bitmap
 from sharefs.transfer.credit import Meter
 from sharefs.transfer.events import Priority, Wanted
 from sharefs.transfer.peers import Peer
+
+MISFIT = "The list of the content's chunks does not add up to its size: it can not be fetched."
 
 
 class Stage(Enum):
@@ -108,7 +112,7 @@ class Content:
     @property
     def urgent(self) -> bool:
         """Whether a program is, or will soon be, blocked."""
-        return any(waiter.priority is not Priority.FETCH for waiter in self.waiters.values())
+        return any(waiter.priority.urgent for waiter in self.waiters.values())
 
     @property
     def complete(self) -> bool:
@@ -156,7 +160,7 @@ class Content:
 
     def needed(self) -> int:
         """All chunks that somebody waits for."""
-        return self.wanted[0] | self.wanted[1] | self.wanted[2]
+        return reduce(or_, self.wanted)
 
     def pending(self, priority: Priority) -> int:
         """The chunks to ask for at a priority."""

@@ -16,6 +16,16 @@ class Priority(IntEnum):
     """A program is blocked on them."""
     READ_AHEAD = 1
     FETCH = 2
+    """A person asked for the whole file."""
+    REPLICATION = 3
+    """The space is set to keep its contents here."""
+    BACKGROUND = 4
+    """Nobody would miss them soon."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a program is, or will soon be, blocked."""
+        return self <= Priority.READ_AHEAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Which chunk is asked of which device next?
 
 Theory of operation. Chunks of contents that a program is blocked on come first, then read-ahead,
-then fetches; in each, contents in order of arrival, and the lowest chunk that this device has. A
-device that has stalled gets nothing while another, that has not, holds the same chunks.
+then fetches, and so on; in each, contents in order of arrival, and the lowest chunk that this
+device has. A device that has stalled gets nothing while another, that has not, holds the same
+chunks.
 
 What is asked for, is being stored, or is stored but not saved yet, would be fetched again after a
 crash, or takes up memory: there is a limit on the sum. At the limit, nothing more is asked for

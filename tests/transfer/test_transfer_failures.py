@@ -358,7 +358,7 @@ def test_who_was_caught_keeps_no_chunk_from_those_who_have_it() -> None:
     network.want(file)
     network.run(0.5)
     assert network.machine.expects(BOB, file.id, 3), "what comes late is kept"
-    network.machine._distrust.add(file.id, BOB)
+    network.machine._books.distrust.add(file.id, BOB)
     assert not network.machine.expects(BOB, file.id, 3)
     assert network.machine.expects(ANNA, file.id, 3)
 
@@ -368,7 +368,7 @@ def test_what_was_not_asked_for_is_not_kept_when_much_waits_to_be_stored() -> No
     network.up(Holder(ANNA, withholds_chunks=True).hold(file))
     network.want(file)
     network.run(0.5)
-    network.machine._schedule.storing_bytes = 2 * UNSAFE_BYTES_MAX
+    network.machine._books.schedule.storing_bytes = 2 * UNSAFE_BYTES_MAX
     assert not network.machine.expects(BOB, file.id, 3)
     assert network.machine.expects(ANNA, file.id, 3)
 
@@ -404,7 +404,7 @@ def test_a_manifest_that_was_kept_for_a_content_forgotten_meanwhile_is_no_matter
             lambda: test_a_liar_is_dropped_reported_and_replaced(True),
         ),
         (
-            "machine.verify_whole",
+            "devices.verify_whole",
             lambda *_: None,
             lambda: test_a_liar_is_dropped_reported_and_replaced(False),
         ),

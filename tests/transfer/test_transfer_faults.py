@@ -37,7 +37,7 @@ class Storm:
         self.files += [large_file(number, self.random.randint(1, 60)) for number in range(6)]
         self.waiters: dict[int, File] = {}
         for device in DEVICES:
-            self.network.machine._name_of = lambda device: device.hex()[:4]
+            self.network.machine._books.name_of = lambda device: device.hex()[:4]
             self.network.up(self.holder(device))
 
     def holder(self, device: DeviceId) -> Holder:
@@ -95,16 +95,16 @@ class Storm:
 
 def sound(machine: Transfer) -> None:
     """What must always hold between the machine's books."""
-    stages = [content.stage.name for content in machine._contents.values()]
-    assert machine._active == stages.count("ACTIVE")
-    storing = sum(sum(content.storing.values()) for content in machine._contents.values())
-    assert machine._schedule.storing_bytes == storing
-    asks = [(d, a) for c in machine._contents.values() for d, a in c.asks.items()]
-    for peer in machine._peers.values():
+    stages = [content.stage.name for content in machine._books.contents.values()]
+    assert machine._stages._active == stages.count("ACTIVE")
+    storing = sum(sum(content.storing.values()) for content in machine._books.contents.values())
+    assert machine._books.schedule.storing_bytes == storing
+    asks = [(d, a) for c in machine._books.contents.values() for d, a in c.asks.items()]
+    for peer in machine._books.peers.values():
         assert peer.questions == sum(d == peer.device and not a.answered for d, a in asks)
         requests = peer.flow.requests.values()
         assert peer.flow.under_way_bytes == sum(request.size_bytes for request in requests)
-    for content in machine._contents.values():
+    for content in machine._books.contents.values():
         busy = content.have
         for index in (*content.requested, *content.storing):
             assert not busy >> index & 1, "a chunk is in one state"

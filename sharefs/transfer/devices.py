@@ -1,0 +1,145 @@
+"""Who is online, and what do they say that they hold?
+
+Answers from devices that were not asked, and whatever concerns contents that nobody wants, are
+ignored. Who sent something else than it was asked for is not asked about that content again.
+"""
+
+from sharefs.errors import NoHolderOnline, RemoteProtocolError
+from sharefs.records.ids import ContentId, DeviceId
+from sharefs.transfer import bitmap, effects, events
+from sharefs.transfer.asking import PATIENCE_S
+from sharefs.transfer.books import Books
+from sharefs.transfer.content import MISFIT, Content, Stage
+from sharefs.transfer.offers import manifest_in, verify_whole
+from sharefs.transfer.peers import Peer
+from sharefs.transfer.stages import Stages
+from sharefs.wire.transfer import Lack, Offer
+
+LOSSES_MAX = 2
+"""A device that did not deliver chunks of a content this often is no longer taken for a holder."""
+
+
+class Devices:
+    """Other members' devices come, go and answer."""
+
+    def __init__(self, books: Books, stages: Stages) -> None:
+        self._books = books
+        self._stages = stages
+
+    def handle(self, event: events.PeerEvent, now: float) -> None:
+        """Somebody came, went or spoke."""
+        match event:
+            case events.PeerUp():
+                self._peer_up(event, now)
+            case events.PeerDown(device):
+                self._books.peers.pop(device, None)
+                self._books.peer_timers.set(device, None)
+                for content in self._books.contents.values():
+                    self._books.leave(content, device)
+            case events.Received(device, message):
+                self._received(device, message, now)
+
+    def _received(self, device: DeviceId, message: Offer | Lack, now: float) -> None:
+        peer = self._books.peers.get(device)
+        content = self._books.contents.get(message.content)
+        if peer is None or content is None:
+            return
+        peer.heard_at = now
+        if isinstance(message, Offer):
+            self._offered(peer, content, message, now)
+        else:
+            self._lacking(peer, content, message)
+        self._books.touch(content.id)
+
+    def _peer_up(self, event: events.PeerUp, now: float) -> None:
+        peer = self._books.peers.get(event.device)
+        if peer is None:
+            peer = self._books.peers[event.device] = Peer(event.device, now)
+            self._books.in_vain.clear()
+        peer.spaces = frozenset(event.spaces)
+        for content in self._books.contents.values():
+            if not content.space_for(peer):
+                self._books.leave(content, event.device)
+            elif event.device not in content.asks:
+                self._books.touch(content.id)
+                if content.stage is Stage.WAITING:
+                    self._stages.queue(content)
+
+    def _offered(self, peer: Peer, content: Content, offer: Offer, now: float) -> None:
+        asked = content.asks.get(peer.device)
+        if asked is None or peer.device in self._books.distrust.of(content.id):
+            return
+        if not asked.answered:
+            asked.answered = True
+            peer.questions -= 1
+        chunks = bitmap.from_bytes(offer.bitmap) if offer.bitmap else bitmap.ALL
+        holds = offer.holds and chunks != bitmap.NONE
+        peer.answered(holds=holds)
+        if not holds:
+            content.holders.pop(peer.device, None)
+            return
+        content.learn(peer.device, chunks)
+        if offer.data or (offer.manifest and content.layout is None):
+            self._take_offered(peer.device, content, offer, now)
+
+    def _take_offered(self, device: DeviceId, content: Content, offer: Offer, now: float) -> None:
+        try:
+            manifest, encoded = manifest_in(content, offer)
+            whole = bool(offer.data) and not content.complete and not content.keeping_whole
+            if whole:
+                verify_whole(manifest, offer.data)
+        except RemoteProtocolError:
+            self._books.caught(device, content, "sent something else than it was asked for")
+            return
+        first_seen = content.layout is None
+        if first_seen:
+            content.lay_out(manifest)
+        if not content.fits:
+            self._books.fail(content, list(content.waiters), NoHolderOnline(MISFIT))
+        elif whole:
+            content.keeping_whole = True
+            content.keeping_manifest = False
+            content.source(device, now).add(len(offer.data), now)
+            keep = effects.KeepSmall(content.id, manifest, encoded, offer.data)
+            self._books.do(keep)
+        elif first_seen:
+            content.keeping_manifest = True
+            self._books.do(effects.KeepManifest(content.id, manifest, encoded))
+
+    def _lacking(self, peer: Peer, content: Content, lack: Lack) -> None:
+        holder = content.holders.get(peer.device)
+        if holder is None or content.layout is None:
+            return
+        for index in lack.indexes:
+            if index < content.layout.count:
+                holder.chunks &= ~(1 << index)
+                if content.requested.get(index) == peer.device:
+                    content.release(index)
+                    peer.flow.forget((content.id, index))
+        self._books.hungry[peer.device] = None
+        if not holder.chunks & bitmap.span(0, content.layout.count):
+            del content.holders[peer.device]
+
+    def time_out(self, device: DeviceId, now: float) -> None:
+        """Take what a device did not deliver in time for lost."""
+        peer = self._books.peers[device]
+        lost: dict[ContentId, None] = {}
+        for content_id, index in peer.flow.give_up(now):
+            content = self._books.contents.get(content_id)
+            if content and content.requested.get(index) == device:
+                content.release(index)
+                lost[content_id] = None
+        for content_id in lost:
+            self._lost(self._books.contents[content_id], device, now)
+        self._books.hungry[device] = None
+
+    def _lost(self, content: Content, device: DeviceId, now: float) -> None:
+        """A device did not deliver chunks of this content."""
+        self._books.touch(content.id)
+        holder = content.holders.get(device)
+        if holder:
+            holder.lost += 1
+            if holder.lost >= LOSSES_MAX:
+                del content.holders[device]
+                # The patience for somebody to appear was spent in waiting for this device.
+                content.stuck_since = now - PATIENCE_S

@@ -1,0 +1,44 @@
+"""Who waits for which bytes?"""
+
+from sharefs.errors import NoHolderOnline
+from sharefs.transfer import bitmap, effects, events
+from sharefs.transfer.books import Books
+from sharefs.transfer.content import MISFIT, Content
+
+
+class Wants:
+    """What the node's programs and people want, and want no more."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    def handle(self, event: events.WantEvent, now: float) -> None:
+        """Somebody waits, or does no more."""
+        match event:
+            case events.Wanted():
+                self._wanted(event, now)
+            case events.Unwanted(waiter):
+                content_id = self._books.content_of.pop(waiter, None)
+                if content_id is not None:
+                    self._books.contents[content_id].drop_waiter(waiter)
+                    self._books.touch(content_id)
+
+    def _wanted(self, event: events.Wanted, now: float) -> None:
+        if max(event.start, 0) >= min(event.end, event.size):
+            self._books.do(effects.Satisfied(event.waiter))
+            return
+        content = self._books.contents.get(event.content)
+        if content is None:
+            content = Content(event.content, event.space, event.size)
+            self._books.contents[event.content] = content
+        if content.layout is None and event.manifest is not None:
+            content.lay_out(event.manifest)
+        if content.layout is not None and event.have:
+            content.add_have(bitmap.from_bytes(event.have))
+        content.add_waiter(event)
+        self._books.content_of[event.waiter] = event.content
+        if event.size != content.size or not content.fits:
+            self._books.fail(content, [event.waiter], NoHolderOnline(MISFIT))
+        elif error := self._books.in_vain.error(content, event.waiter, now):
+            self._books.fail(content, [event.waiter], error)
+        self._books.touch(event.content)
