@@ -471,6 +471,11 @@ def home_of(context: typer.Context) -> Home:
     return _invocation(context).home
 
 
+def client_of(context: typer.Context) -> Client:
+    """A connection to the node of the home that was named. Raises as `Client` does."""
+    return _client(home_of(context))
+
+
 def _invocation(context: typer.Context) -> Invocation:
     invocation = context.find_object(Invocation)
     assert invocation is not None, "main() gives every command its invocation"

@@ -33,6 +33,7 @@ from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
 from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
 from sharefs.node.sending import Sending
+from sharefs.node.settings import Settings
 from sharefs.node.state import State
 from sharefs.records.ids import DeviceId, PublicKey, SpaceId
 from sharefs.spaces.identity import Identity, decode_identity
@@ -151,6 +152,7 @@ class Node:
             loop=self.loop,
             pool=pool,
             address=address,
+            settings=Settings(store, self.loop.post),
             reserve=Reserve(self.home.reserve_file),
             announced=listening.announced(self.options.announce),
         )

@@ -151,6 +151,21 @@ class FreeReport(Struct, frozen=True):
     refused: list[tuple[str, str]]
 
 
+class SettingReport(Struct, frozen=True):
+    """What is chosen for a setting: for everything, or for what is not empty here."""
+
+    name: str
+    value: str
+    default: str
+    space: str
+    peer: str
+    path: str
+    hours: str
+    help: str
+    allowed: str
+    """What a value may be."""
+
+
 class DoctorReport(Struct, frozen=True):
     """What an examination of a home found."""
 

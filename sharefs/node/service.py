@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 import sharefs
 from sharefs.errors import NoConflict, NoSuchEntry, NotInASpace, SharefsError, UserError
+from sharefs.node.choosing import Choosing
 from sharefs.node.conflicts import LOSER, WINNER, version_name
 from sharefs.node.events import Happening, Queue
 from sharefs.node.node import Node
@@ -26,6 +27,7 @@ from sharefs.node.reports import (
     LostEvent,
     MemberReport,
     ResolveReport,
+    SettingReport,
     SettledEvent,
     SpaceReport,
     StatusReport,
@@ -47,6 +49,7 @@ class Service:
 
     def __init__(self, home: Home, options: NodeOptions) -> None:
         self._node = Node(home, options)
+        self._choosing = Choosing(self._node, self.entries_at, self.path)
 
     def start(self) -> None:
         """Returns when the mount serves. Raises UserErrors."""
@@ -163,6 +166,14 @@ class Service:
                 )
             )
         return reports
+
+    def settings(self) -> list[SettingReport]:
+        return self._choosing.all()
+
+    def set_setting(
+        self, name: str, value: str, space: str, peer: str, path: str, hours: str
+    ) -> list[SettingReport]:
+        return self._choosing.choose(name, value, space, peer, path, hours)
 
     # --- conflicts ------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from sharefs.node.loop import Loop, Result
 from sharefs.node.notices import Notices
 from sharefs.node.replica import Replica
 from sharefs.node.sending import Sending
+from sharefs.node.settings import Settings
 from sharefs.records.ids import ContentId, DeviceId, ItemId, PublicKey, SpaceId, item_id
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Certificate, Identity
@@ -54,6 +55,8 @@ class State:
     """Hashing, chunking, verifying, syncing."""
     address: Address
     """Where we listen."""
+    settings: Settings
+    """Any thread."""
     announced: Address | None = None
     """Where others find us, if elsewhere."""
     replicas: dict[SpaceId, Replica] = field(default_factory=dict)

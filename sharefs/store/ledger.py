@@ -411,6 +411,17 @@ class Ledger:
             "INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value.encode())
         )
 
+    def settings(self, prefix: str) -> dict[str, str]:
+        """All facts whose names begin so."""
+        rows = self._connection.execute(
+            "SELECT name, value FROM setting WHERE substr(name, 1, ?) = ?", (len(prefix), prefix)
+        )
+        return {name: bytes(value).decode() for name, value in rows}
+
+    def drop_setting(self, name: str) -> None:
+        """Forget a fact."""
+        self._connection.execute("DELETE FROM setting WHERE name = ?", (name,))
+
     def _column(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         return [value for (value,) in self._connection.execute(query, values)]
 

@@ -44,6 +44,7 @@ from sharefs.web.messages import (
     Invitation,
     NewSpace,
     Paths,
+    SettingChange,
     TicketText,
     failure_of,
 )
@@ -92,6 +93,8 @@ def make_app(node: Node, closing: asyncio.Event) -> Starlette:
             Route("/v1/transfers", api.transfers, methods=["GET"]),
             Route("/v1/conflicts", api.conflicts, methods=["GET"]),
             Route("/v1/resolve", api.resolve, methods=["POST"]),
+            Route("/v1/settings", api.settings, methods=["GET"]),
+            Route("/v1/settings", api.set_setting, methods=["POST"]),
             Route("/v1/events", api.events, methods=["GET"]),
             Route("/v1/fetch", api.fetch, methods=["POST"]),
             Route("/v1/free", api.free, methods=["POST"]),
@@ -145,6 +148,13 @@ class Api:
     async def resolve(self, request: Request) -> Response:
         body = await _read_body(request, Choice)
         return await _answer(lambda: self._node.resolve(body.path, body.keep))
+
+    async def settings(self, request: Request) -> Response:
+        return await _answer(self._node.settings)
+
+    async def set_setting(self, request: Request) -> Response:
+        body = await _read_body(request, SettingChange)
+        return await _answer(lambda: self._node.set_setting(**msgspec.structs.asdict(body)))
 
     async def events(self, request: Request) -> Response:
         loop, wake = asyncio.get_running_loop(), asyncio.Event()

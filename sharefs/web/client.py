@@ -22,6 +22,7 @@ from sharefs.node.reports import (
     FreeReport,
     MemberReport,
     ResolveReport,
+    SettingReport,
     SpaceReport,
     StatusReport,
     TransferReport,
@@ -33,6 +34,7 @@ from sharefs.web.messages import (
     Invitation,
     NewSpace,
     Paths,
+    SettingChange,
     TicketText,
     error_of,
 )
@@ -99,6 +101,21 @@ class Client:
 
     def resolve(self, path: str, keep: str) -> ResolveReport:
         return self._post("/resolve", Choice(path, keep), ResolveReport)
+
+    def settings(self) -> list[SettingReport]:
+        return self._get("/settings", list[SettingReport])
+
+    def set_setting(
+        self,
+        name: str,
+        value: str,
+        space: str = "",
+        peer: str = "",
+        path: str = "",
+        hours: str = "",
+    ) -> list[SettingReport]:
+        change = SettingChange(name.strip(), value, space, peer, path, hours)
+        return self._post("/settings", change, list[SettingReport])
 
     @contextmanager
     def events(self) -> Iterator[Iterator[Event]]:

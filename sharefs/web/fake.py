@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sharefs.errors import LastCopy, NoConflict, NoSuchSpace, TicketNotValid
+from sharefs.node import settings
 from sharefs.node.reports import (
     ConflictEvent,
     ConflictReport,
@@ -17,6 +18,7 @@ from sharefs.node.reports import (
     FreeReport,
     MemberReport,
     ResolveReport,
+    SettingReport,
     SettledEvent,
     SpaceReport,
     StatusReport,
@@ -91,6 +93,7 @@ class FakeNode:
     fetch_failures: list[tuple[str, str]] = field(default_factory=list)
     last_copies: set[str] = field(default_factory=set)
     contested: list[ConflictReport] = field(default_factory=list)
+    chosen: list[SettingReport] = field(default_factory=list)
     listeners: list[FakeListener] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """The arguments of each invitation, resolve, fetch and free."""
@@ -200,6 +203,26 @@ class FakeNode:
                     listener.put(SettledEvent(report.space, report.item))
                 return ResolveReport([report.path])
         raise NoConflict(f"{path} has one version.")
+
+    def settings(self) -> list[SettingReport]:
+        self._fail()
+        plain = [
+            SettingReport(s.name, s.default, s.default, "", "", "", "", s.help, s.allowed)
+            for s in settings.ALL
+        ]
+        return plain + self.chosen
+
+    def set_setting(
+        self, name: str, value: str, space: str, peer: str, path: str, hours: str
+    ) -> list[SettingReport]:
+        self._fail()
+        setting = settings.setting_named(name)
+        settings.parse(setting, value)
+        made = SettingReport(
+            name, value, setting.default, space, peer, path, hours, setting.help, setting.allowed
+        )
+        self.chosen.append(made)
+        return [made]
 
     def listen(self, wake: Callable[[], None]) -> FakeListener:
         self._fail()

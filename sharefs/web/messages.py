@@ -40,6 +40,18 @@ class Choice(Struct, frozen=True, forbid_unknown_fields=True):
     keep: str
 
 
+class SettingChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/settings: a setting's name and text, and what it holds for: empty for everything.
+    The value `default` takes a choice back."""
+
+    name: str
+    value: str
+    space: str = ""
+    peer: str = ""
+    path: str = ""
+    hours: str = ""
+
+
 class Failure(Struct, frozen=True):
     """A UserError on its way to whoever asked."""
 

@@ -14,6 +14,7 @@ from sharefs.node.reports import (
     FreeReport,
     MemberReport,
     ResolveReport,
+    SettingReport,
     SpaceReport,
     StatusReport,
     TransferReport,
@@ -68,6 +69,16 @@ class Node(Protocol):
 
     def resolve(self, path: str, keep: str) -> ResolveReport:
         """Settle for everybody the conflict that the entry at this absolute path is part of."""
+        ...
+
+    def settings(self) -> list[SettingReport]:
+        """All that can be chosen, and is."""
+        ...
+
+    def set_setting(
+        self, name: str, value: str, space: str, peer: str, path: str, hours: str
+    ) -> list[SettingReport]:
+        """Choose, for everything or for what is not empty; what is chosen of that setting then."""
         ...
 
     def listen(self, wake: Callable[[], None]) -> Listener:

@@ -94,6 +94,7 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "fetch",
         "free",
         "doctor",
+        "settings",
     ]:
         assert f"  {command} " in ran.out
 

@@ -84,6 +84,7 @@ class DataNode:
             sending=Sending(cast(Any, self.mesh)),
             loop=self.loop,
             address=Address("10.0.0.1", 4747, 4748),
+            settings=everything,
             **stand_ins,
         )
         self.collection = Collection(self.state, lambda _: False, lambda _: None)

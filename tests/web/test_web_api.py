@@ -12,6 +12,7 @@ import pytest
 
 from sharefs import errors
 from sharefs.errors import (
+    BadArgument,
     DiskFull,
     HomeNotUsable,
     NameNotText,
@@ -180,6 +181,15 @@ def test_conflicts_are_listed_and_settled(client: Client, node: FakeNode) -> Non
     assert node.asked == [(reports[0].path, "both")]
     with pytest.raises(NoConflict):
         client.resolve(reports[0].path, "both")
+
+
+def test_settings_are_listed_and_chosen(client: Client, node: FakeNode) -> None:
+    assert client.settings() == node.settings()
+    (made,) = client.set_setting("bandwidth down", "5M", space="Family", hours="8-18")
+    assert (made.value, made.space, made.hours, made.peer) == ("5M", "Family", "8-18", "")
+    assert client.settings()[-1] == made
+    with pytest.raises(BadArgument, match="off for no limit"):
+        client.set_setting("bandwidth down", "fast")
 
 
 def test_events_come_as_they_happen(client: Client, node: FakeNode) -> None:

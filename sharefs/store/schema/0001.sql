@@ -4,7 +4,8 @@
 -- (REAL) elsewhere, nanoseconds where the name ends in _ns. Only the node's loop writes.
 
 -- Small facts about this node. Known names: `token`, `next_token`, `machine` (see `database`),
--- `running` (x'01' from open to a clean close), and whatever the node keeps under names of its own.
+-- `running` (x'01' from open to a clean close), whatever the node keeps under names of its own, and
+-- what a person chose: `chosen ["NAME",SCOPE]`, as `node.settings` says.
 CREATE TABLE setting (
     name TEXT NOT NULL PRIMARY KEY,
     value BLOB NOT NULL
