@@ -12,7 +12,9 @@ sent again, and is known to others. A pass that is cut off, stalls, or is rolled
 begun anew, from any peer that is ahead.
 
 New commits are pushed to every peer at once. A pushed commit that is whole and the next of its
-author advances the author's frontier alone; one that leaves a gap shows that the peer is ahead.
+author advances the author's frontier alone, and is pushed on to those who neither have it, as far
+as they told, nor are named in the push as told: so where all are linked with all, it goes over each
+link once. One that leaves a gap shows that the peer is ahead.
 
 A page holds commits by the number that they have at its sender, and a commit moves to the end
 there whenever a record of it that was missing is kept: else a page could have passed it by before
@@ -70,12 +72,14 @@ from sharefs.sync.shipment import (
 from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
+    PUSH_TOLD_MAX,
     Idle,
     Page,
     Pull,
     PullRoster,
     Push,
     RosterOperations,
+    Shipment,
     Summary,
 )
 
@@ -111,6 +115,8 @@ class _Space:
     """Peers not to pull from until they say more, or the roster here grows."""
     running: _Pass | None = None
     auditing: Auditing = field(default_factory=Auditing)
+    arriving: tuple[DeviceId, Push] | None = None
+    """A push that is being applied."""
     summary_due: float | None = None
     source: DeviceId | None = None
     """Who need not be told, as all that is new came from there."""
@@ -172,7 +178,7 @@ class Sync:
             self._tell_soon(space, event.source, now)
         space.roster, space.frontier = event.roster, dict(event.frontier)
         space.fingerprint, space.limits = event.fingerprint, event.limits
-        return self._pull_if_behind(event.space, now)
+        return [*self._forward(space), *self._pull_if_behind(event.space, now)]
 
     def _opened(self, event: Stands) -> list[Effect]:
         """A space is new here, but maybe not to those who are online already."""
@@ -361,18 +367,35 @@ class Sync:
             return []
         reached = advanced_by((push.shipment,), space.frontier)
         if reached:
+            space.arriving = (peer, push)
             return [Apply(peer, push.space, (push.shipment,), reached)]
         return self._pull_if_behind(push.space, now)
 
+    def _forward(self, space: _Space) -> list[Effect]:
+        """What a push brought is here: whoever may lack it gets it as well."""
+        if space.arriving is None:
+            return []
+        (source, push), space.arriving = space.arriving, None
+        commit = push.shipment.commit
+        key = (commit.device, commit.incarnation)
+        told = (source, *push.told)
+        lacking = [
+            peer
+            for peer, known in space.peers.items()
+            if peer not in told and known.get(key, 0) < commit.last
+        ]
+        return _push(push.space, push.shipment, lacking, told)
+
     def _committed(self, event: Committed) -> list[Effect]:
-        peers = self._spaces[event.space].peers
-        return [Send(peer, Push(event.space, event.shipment)) for peer in peers]
+        peers = list(self._spaces[event.space].peers)
+        return _push(event.space, event.shipment, peers, ())
 
     def _apply_failed(self, event: ApplyFailed, now: float) -> list[Effect]:
         space = self._spaces[event.space]
         if space.running is not None and space.running.peer == event.peer:
             space.running = None
         space.auditing.fail(event.peer)
+        space.arriving = None
         space.distrusted.add(event.peer)
         ask = Send(event.peer, PullRoster(event.space))
         return [ask, *self._pull_if_behind(event.space, now)]
@@ -380,7 +403,7 @@ class Sync:
     def _rolled_back(self, event: RolledBack) -> list[Effect]:
         """A pass must not end as if its pages had been kept."""
         space = self._spaces[event.space]
-        space.running = None
+        space.running = space.arriving = None
         space.auditing.roll_back()
         return []
 
@@ -426,3 +449,10 @@ class Sync:
             if stalls_at is not None:
                 times.append(stalls_at)
         return [SetTimer(min(times))]
+
+
+def _push(
+    space: SpaceId, shipment: Shipment, peers: list[DeviceId], told: tuple[DeviceId, ...]
+) -> list[Effect]:
+    push = Push(space, shipment, (*told, *peers)[:PUSH_TOLD_MAX])
+    return [Send(peer, push) for peer in peers]

@@ -12,6 +12,7 @@ from sharefs.wire.session import EncodedOperation
 
 FRONTIER_ENTRIES_MAX = 4096
 PAGE_COMMITS_MAX = 256
+PUSH_TOLD_MAX = 64
 
 FrontierEntries = Annotated[
     tuple[tuple[DeviceId, Incarnation, Count], ...], Meta(max_length=FRONTIER_ENTRIES_MAX)
@@ -87,10 +88,12 @@ class Page(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
 
 
 class Push(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=21):
-    """A commit that was just made, or just arrived."""
+    """A commit that was just made, or just arrived by a push."""
 
     space: SpaceId
     shipment: Shipment
+    told: Annotated[tuple[DeviceId, ...], Meta(max_length=PUSH_TOLD_MAX)]
+    """Who else is pushed it, or was, as far as the sender knows: nobody forwards it to them."""
 
 
 class Idle(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=22):

@@ -56,7 +56,7 @@ class Liar:
         if self._chance.random() < faults.equivocate and self._is_writer:
             # Always the first of its incarnation, and another each time.
             shipment = self._shipment(self._device.identity.device)
-            self._say(victim, Push(self._device.cast.space, shipment))
+            self._say(victim, Push(self._device.cast.space, shipment, self._named()))
         if self._chance.random() < faults.replay and self._network.old:
             _, _, channel, frames = self._chance.choice(self._network.old)
             self._network.send(self._device.key, victim.key, channel, frames)
@@ -99,11 +99,18 @@ class Liar:
         """A commit in the victim's name; or by somebody who may not write; or not as signed."""
         me = self._device.identity.device
         if self._chance.random() < 0.5:
-            return Push(self._device.cast.space, self._shipment(victim.identity.device))
+            return Push(
+                self._device.cast.space, self._shipment(victim.identity.device), self._named()
+            )
         shipment = self._shipment(me)
         if self._is_writer:
             shipment = Shipment(shipment.commit, ((0, shipment.records[0][1] + b"\x00"),))
-        return Push(self._device.cast.space, shipment)
+        return Push(self._device.cast.space, shipment, self._named())
+
+    def _named(self) -> tuple[DeviceId, ...]:
+        """Who is said to have been told: maybe everybody."""
+        people = self._device.cast.people if self._chance.random() < 0.5 else ()
+        return tuple(person.device for person in people)
 
     def _shipment(self, author: DeviceId) -> Shipment:
         self._forged += 1

@@ -7,6 +7,7 @@ from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
 from sharefs.sync.effects import Apply, Effect, NotePassed, RenewIncarnation, Send, SetTimer
 from sharefs.sync.events import (
     ApplyFailed,
+    Committed,
     Event,
     PeerDown,
     PeerUp,
@@ -22,11 +23,20 @@ from sharefs.sync.machine import (
     Sync,
 )
 from sharefs.sync.shipment import digest_of, entries_of
-from sharefs.wire.message import encode_message
-from sharefs.wire.sync import Idle, Page, Pull, PullRoster, Push, Shipment, Summary
+from sharefs.wire.message import decode_message, encode_message
+from sharefs.wire.sync import (
+    PUSH_TOLD_MAX,
+    Idle,
+    Page,
+    Pull,
+    PullRoster,
+    Push,
+    Shipment,
+    Summary,
+)
 from tests.sync.commits import SPACE, shipments
 
-ME, ANNA, BOB = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2))
+ME, ANNA, BOB, CAROL, DORA = (DeviceId(bytes([number] * 16)) for number in (9, 1, 2, 3, 4))
 FIRST, SECOND = Incarnation(bytes(8)), Incarnation(bytes([1] * 8))
 ROSTER, GROWN = bytes(32), bytes([1] * 32)
 NOTHING = bytes(32)
@@ -182,7 +192,7 @@ def test_a_contiguous_push_is_applied_and_advances_its_author_alone() -> None:
     sync = started(ANNA)
     (first,) = shipments(3)
     author = (first.commit.device, first.commit.incarnation)
-    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+    assert answer(sync, Received(ANNA, Push(SPACE, first, ()))) == [
         Apply(ANNA, SPACE, (first,), {author: 3})
     ]
 
@@ -192,7 +202,7 @@ def test_a_push_with_a_gap_or_with_holes_makes_us_pull() -> None:
     holed = Shipment(first.commit, first.records[1:])
     for push in (second, holed):
         sync = started(ANNA)
-        assert answer(sync, Received(ANNA, Push(SPACE, push))) == [pull_from(ANNA)]
+        assert answer(sync, Received(ANNA, Push(SPACE, push, ()))) == [pull_from(ANNA)]
 
 
 def test_a_push_of_what_is_here_is_ignored() -> None:
@@ -200,7 +210,63 @@ def test_a_push_of_what_is_here_is_ignored() -> None:
     (first,) = shipments(3)
     author = (first.commit.device, first.commit.incarnation)
     answer(sync, Stands(SPACE, ROSTER, {author: 3}, ANNA, NOTHING))
-    assert answer(sync, Received(ANNA, Push(SPACE, first))) == []
+    assert answer(sync, Received(ANNA, Push(SPACE, first, ()))) == []
+
+
+def test_our_own_commit_is_pushed_to_all_and_names_them() -> None:
+    (first,) = shipments(1)
+    push = Push(SPACE, first, (ANNA, BOB))
+    pushed = answer(started(ANNA, BOB), Committed(SPACE, first))
+    assert pushed == [Send(ANNA, push), Send(BOB, push)]
+
+
+Pushed = tuple[Sync, Shipment, Frontier]
+
+
+@pytest.fixture
+def pushed() -> Pushed:
+    """Anna is about to push a commit; Bob, Carol and Dora are here as well."""
+    (first,) = shipments(3)
+    return (
+        started(ANNA, BOB, CAROL, DORA),
+        first,
+        {(first.commit.device, first.commit.incarnation): 3},
+    )
+
+
+def test_a_pushed_commit_is_pushed_on_once_it_is_here(pushed: Pushed) -> None:
+    sync, first, reached = pushed
+    answer(sync, Received(ANNA, Push(SPACE, first, (ME,))))
+    on = Push(SPACE, first, (ANNA, ME, BOB, CAROL, DORA))
+    stands = Stands(SPACE, ROSTER, reached, ANNA, NOTHING)
+    assert answer(sync, stands) == [Send(peer, on) for peer in (BOB, CAROL, DORA)]
+    assert answer(sync, stands) == [], "once"
+
+
+def test_nobody_is_pushed_what_they_have_or_are_told_by_others(pushed: Pushed) -> None:
+    sync, first, reached = pushed
+    answer(sync, tells(CAROL, reached))
+    answer(sync, Received(ANNA, Push(SPACE, first, (ME, BOB))))
+    on = Push(SPACE, first, (ANNA, ME, BOB, DORA))
+    assert answer(sync, Stands(SPACE, ROSTER, reached, ANNA, NOTHING)) == [Send(DORA, on)]
+
+
+@pytest.mark.parametrize("failed", [ApplyFailed(ANNA, SPACE), RolledBack(SPACE)])
+def test_what_could_not_be_applied_is_not_pushed_on(pushed: Pushed, failed: Event) -> None:
+    sync, first, reached = pushed
+    answer(sync, Received(ANNA, Push(SPACE, first, ())))
+    answer(sync, failed)
+    assert answer(sync, Stands(SPACE, ROSTER, reached, BOB, NOTHING)) == []
+
+
+def test_a_push_names_so_many_and_no_more() -> None:
+    everybody = [DeviceId(number.to_bytes(16)) for number in range(PUSH_TOLD_MAX + 1)]
+    (first,) = shipments(1)
+    pushed = answer(started(*everybody), Committed(SPACE, first))
+    assert len(pushed) == PUSH_TOLD_MAX + 1
+    last = pushed[-1]
+    assert isinstance(last, Send)
+    assert decode_message(encode_message(last.message)) == last.message
 
 
 def test_what_came_from_one_peer_is_told_to_the_others_soon() -> None:
@@ -229,7 +295,7 @@ def test_what_is_said_by_who_is_not_known_to_be_here_is_not_counted_on() -> None
     assert answer(sync, tells(ANNA, {(ANNA, FIRST): 3})) == []
     assert answer(sync, idle(ANNA, ROSTER, {}, NOTHING)) == []
     assert not sync.hears(SPACE)
-    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+    assert answer(sync, Received(ANNA, Push(SPACE, first, ()))) == [
         Apply(ANNA, SPACE, (first,), frontier)
     ]
     answer(sync, Stands(SPACE, ROSTER, {}, ANNA, NOTHING))
@@ -317,10 +383,10 @@ def test_what_does_not_count_is_not_pulled() -> None:
 
 def test_a_push_that_does_not_count_is_ignored() -> None:
     first, second = shipments(3, 2)
-    assert answer(closed(3), Received(ANNA, Push(SPACE, second))) == []
+    assert answer(closed(3), Received(ANNA, Push(SPACE, second, ()))) == []
     sync = closed(3)
     answer(sync, Stands(SPACE, ROSTER, {}, None, NOTHING, {(ANNA, FIRST): 3}))
-    assert answer(sync, Received(ANNA, Push(SPACE, first))) == [
+    assert answer(sync, Received(ANNA, Push(SPACE, first, ()))) == [
         Apply(ANNA, SPACE, (first,), {(ANNA, FIRST): 3})
     ]
 
