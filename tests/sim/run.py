@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Protocol
 
 from blake3 import blake3
@@ -30,6 +29,7 @@ PARTS = {"data": quickly, "node": whole}
 SHARE_SEEDS = {"data": 50, "node": 5}
 """How many histories a worker takes at a time."""
 FAILURES_MAX = 10
+PROGRESS_SECONDS = 60.0
 RANDOM_SEED_BITS = 40
 PR_SET_PDEATHSIG = 1
 
@@ -83,27 +83,36 @@ def _begin_worker() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def run_many(kind: str, first: int, count: int, workers: int) -> Iterator[Failure]:
-    """Those that fail, as they are found."""
+def run_many(
+    kind: str, first: int, count: int, workers: int
+) -> Iterator[tuple[int, list[Failure]]]:
+    """How many more have run, in the order of their seeds, and those of them that failed."""
     share = SHARE_SEEDS[kind]
     shares = [
         range(start, min(start + share, first + count))
         for start in range(first, first + count, share)
     ]
     with ProcessPoolExecutor(workers, initializer=_begin_worker) as pool:
-        yield from chain.from_iterable(pool.map(run_share, [kind] * len(shares), shares))
+        found = pool.map(run_share, [kind] * len(shares), shares)
+        yield from zip(map(len, shares), found, strict=True)
 
 
 def _tell_many(kind: str, first: int, count: int, workers: int) -> bool:
-    began = time.perf_counter()
-    failures = list(islice(run_many(kind, first, count, workers), FAILURES_MAX))
-    seconds = time.perf_counter() - began
-    for failure in failures:
-        print(failure)
-    if not failures:
-        rate = count / seconds
-        print(f"{count} {kind} histories from seed {first}: all well, {rate:.0f} per second")
-    return not failures
+    began = told = time.perf_counter()
+    done = failed = 0
+    for more, failures in run_many(kind, first, count, workers):
+        done, failed = done + more, failed + len(failures)
+        for failure in failures:
+            print(failure, flush=True)
+        now = time.perf_counter()
+        if done == count or failed >= FAILURES_MAX or now > told + PROGRESS_SECONDS:
+            told, rate = now, done / (now - began)
+            outcome = f"{failed} failed" if failed else "all well"
+            what = f"{done} of {count} {kind} histories from seed {first}"
+            print(f"{what}: {outcome}, {rate:.0f} per second", flush=True)
+        if failed >= FAILURES_MAX:
+            break
+    return not failed
 
 
 def _tell_one(kind: str, seed: int) -> bool:
