@@ -50,6 +50,8 @@ class WholeHistory:
         self._records: dict[Coordinate, tuple[Record, bytes]] = {}
         """All that were ever seen on a disk, less what a power cut took before it was told."""
         self._looked_at: dict[str, int] = {}
+        self._held: dict[str, tuple[int, Held]] = {}
+        """What was in each database when it was read last, and how often it had changed."""
         self._steps = chance.choice(STEPS)
         self._count = chance.choice((2, 2, 3))
 
@@ -145,8 +147,8 @@ class WholeHistory:
         if not device.lose_unsynced():
             return
         self.agenda.note(f"{device.name}'s database is as it was synced last")
-        now, me = held_by(device), device.identity.device
-        others = [held_by(other) for other in self.devices if other is not device]
+        now, me = self._held_by(device), device.identity.device
+        others = [self._held_by(other) for other in self.devices if other is not device]
         for at, (record, _) in list(self._records.items()):
             if at.device == me and not now.covers(record):
                 told = any(at in coordinates for coordinates in map(_coordinates, others))
@@ -161,7 +163,7 @@ class WholeHistory:
             if self._looked_at.get(device.name) == device.changes:
                 continue
             self._looked_at[device.name] = device.changes
-            held = held_by(device)
+            held = self._held_by(device)
             for data, head in held.data.items():
                 _, known = self._records.setdefault(head.coordinate, (head, data))
                 assert known == data, f"two records at {head.coordinate}"
@@ -170,6 +172,12 @@ class WholeHistory:
                 assert record.sequence > claimed or held.covers(record), (
                     f"{device.name}'s frontier claims {record.coordinate}, which is not there"
                 )
+
+    def _held_by(self, device: WholeDevice) -> Held:
+        known = self._held.get(device.name)
+        if known is None or known[0] != device.changes:
+            known = self._held[device.name] = (device.changes, held_by(device))
+        return known[1]
 
     def _start(self, device: WholeDevice) -> None:
         if not device.awake:
@@ -203,11 +211,11 @@ class WholeHistory:
         """Whether nothing waits to be published, and all hold the same."""
         if not all(map(_is_idle, self.devices)):
             return False
-        held = [held_by(device) for device in self.devices]
+        held = [self._held_by(device) for device in self.devices]
         return all((h.frontier, h.data) == (held[0].frontier, held[0].data) for h in held)
 
     def _check(self) -> None:
-        held = [held_by(device) for device in self.devices]
+        held = [self._held_by(device) for device in self.devices]
         first = held[0]
         for each in held:
             assert each.data == first.data, f"{each.name} and {first.name} have other heads"

@@ -13,10 +13,12 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sharefs.errors import UserError
 from sharefs.mesh.events import Arrived, Channel, LinkDown, LinkUp, MeshEvent
@@ -25,10 +27,12 @@ from sharefs.node import admission, collection
 from sharefs.node import node as node_module
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
+from sharefs.records import commit
 from sharefs.records.ids import PublicKey
+from sharefs.spaces import identity
 from sharefs.spaces.identity import Identity, curve_public_key, encode_identity
 from sharefs.spaces.ticket import Address, read_ticket
-from sharefs.store import connection
+from sharefs.store import connection, reserve
 from sharefs.store.connection import Writer
 from sharefs.store.home import Home
 from tests.sim.agenda import Agenda
@@ -39,6 +43,7 @@ from tests.sim.surroundings import THREADING, TIME, WALL_CLOCK_BEGINS_SECONDS, K
 from tests.spaces.space_people import person
 
 SPACE_NAME = "Family"
+SMALL_RESERVE_SIZE_BYTES = 4096
 DATABASE_FILES = ("sharefs.db", "sharefs.db-wal")
 TICKET_SECONDS = 3600.0
 NAMES = ("Anna", "Bob", "Carol")
@@ -59,7 +64,7 @@ class WholeDevice:
         self.ended: Callable[[], None] = lambda: None
         """Told when the process is gone."""
         self.changes = 0
-        """So often the database was committed to, or exchanged."""
+        """So often the database was written to, exchanged, or opened."""
         self.process: Process | None = None
         self._agenda = agenda
         self._network = network
@@ -77,6 +82,7 @@ class WholeDevice:
     def start(self) -> None:
         assert self.node is None, "a device runs one process"
         self._fuse = None
+        self.changes += 1
         self._let_files_age_alike()
         self.process = Process(self._agenda, self.guarded)
         self.guarded(self._start)
@@ -293,13 +299,14 @@ def _transaction(self: Writer) -> Iterator[None]:
     device = _RUNNING[-1]
     with TRANSACTION(self):
         yield
-        if self.connection.total_changes != getattr(self, "_changes_before", 0):
+        writes = self.connection.total_changes != getattr(self, "_changes_before", 0)
+        if writes:
             device.smoulder()
             error = device.disk_fails()
             if error is not None:
                 raise error
     self._changes_before = self.connection.total_changes  # type: ignore[attr-defined]
-    device.changes += 1
+    device.changes += writes
 
 
 def _make_durable(self: Writer) -> None:
@@ -310,6 +317,27 @@ def _make_durable(self: Writer) -> None:
         raise connection.explained(error, self._path)
     MAKE_DURABLE(self)
     device.synced()
+
+
+class _RememberedKey:
+    """A public key that verifies the same thing once: whatever is not so is asked every time."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @staticmethod
+    @lru_cache(256)
+    def from_public_bytes(key: bytes) -> "_RememberedKey":
+        return _RememberedKey(key)
+
+    @lru_cache(2048)  # noqa: B019, as a worker ends before long
+    def verify(self, signature: bytes, data: bytes) -> None:
+        Ed25519PublicKey.from_public_bytes(self._key).verify(signature, data)
+
+
+def _checkpoint(self: Writer) -> None:
+    """Nobody else has the connection now: there is no need to make another."""
+    self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 TRANSACTION = Writer.transaction
@@ -327,11 +355,15 @@ def whole() -> Iterator[None]:
         patch.setattr(node_module, "Loop", _loop)
         patch.setattr(node_module, "ThreadPoolExecutor", _pool)
         patch.setattr(admission, "knock", lambda *_: b"")
+        patch.setattr(identity, "Ed25519PublicKey", _RememberedKey)
+        patch.setattr(commit, "Ed25519PublicKey", _RememberedKey)
+        patch.setattr(reserve, "RESERVE_SIZE_BYTES", SMALL_RESERVE_SIZE_BYTES)
         # What nobody needs goes at once.
         patch.setattr(node_module, "COLLECT_INTERVAL_SECONDS", 1.0)
         patch.setattr(collection, "GRACE_SECONDS", 0.0)
         patch.setattr(Writer, "transaction", _transaction)
         patch.setattr(Writer, "make_durable", _make_durable)
+        patch.setattr(Writer, "checkpoint", _checkpoint)
         yield
 
 
