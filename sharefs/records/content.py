@@ -1,8 +1,12 @@
 """Which chunks make up a file's bytes?
 
-FastCDC finds the cut points, so that an insert moves only the chunks around it. The average
-chunk grows with the file, and is bounded, so that a manifest stays small and a chunk fits a
+FastCDC finds the cut points, so that an insert moves only the chunks around it. Chunks are larger
+further back in a file, in steps, and bounded, so that a manifest stays small and a chunk fits a
 message.
+
+Rejected: chunks as large as befits the size of the whole file. A file that grew across a step had
+not one chunk in common with its older version, and while a file is being written nobody knows how
+large it will be.
 """
 
 from itertools import accumulate
@@ -25,17 +29,22 @@ _CONTEXT = "sharefs 2026-11 manifest 1"
 
 
 class ChunkSizes(NamedTuple):
-    """The parameters of FastCDC, in bytes."""
+    """The parameters of FastCDC, in bytes; chunks that begin at `until` or later have others."""
 
     smallest: int
     average: int
     largest: int
+    until: int
 
 
-def chunk_sizes(size: int) -> ChunkSizes:
-    """How a file of `size` bytes is cut: a function of its size alone, in steps of sixteen."""
-    average = 256 * KIB if size < 256 * MIB else MIB if size < 4096 * MIB else 4 * MIB
-    return ChunkSizes(average // 4, average, min(average * 4, CHUNK_SIZE_BYTES_MAX))
+_STEPS = ((128 * MIB, 256 * KIB), (4096 * MIB, MIB), (2**63, 4 * MIB))
+"""Up to which offset chunks have which average size."""
+
+
+def chunk_sizes(offset: int) -> ChunkSizes:
+    """How a chunk that begins at `offset` is cut: with the bytes, this alone says where it ends."""
+    until, average = next(step for step in _STEPS if offset < step[0])
+    return ChunkSizes(average // 4, average, min(average * 4, CHUNK_SIZE_BYTES_MAX), until)
 
 
 class Manifest(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -263,9 +263,10 @@ def test_a_manifest_s_chunks_lie_end_to_end(manifest: Manifest) -> None:
 
 
 @given(st.integers(0, 2**45))
-def test_chunk_sizes_stay_within_a_message(size: int) -> None:
-    smallest, average, largest = chunk_sizes(size)
+def test_chunk_sizes_stay_within_a_message(offset: int) -> None:
+    smallest, average, largest, until = chunk_sizes(offset)
     assert smallest < average < largest <= CHUNK_SIZE_BYTES_MAX
+    assert offset < until
 
 
 def test_only_the_device_s_key_signs_a_commit() -> None:
