@@ -110,6 +110,12 @@ class Content:
     # --- what is wanted -------------------------------------------------------------------------
 
     @property
+    def priority(self) -> Priority:
+        """Of the one who waits most urgently."""
+        waiting = (waiter.priority for waiter in self.waiters.values())
+        return min(waiting, default=Priority.BACKGROUND)
+
+    @property
     def urgent(self) -> bool:
         """Whether a program is, or will soon be, blocked."""
         return any(waiter.priority.urgent for waiter in self.waiters.values())

@@ -20,6 +20,8 @@ CREDIT_TIME_S = 0.5
 READ_RESERVE_BYTES = 4 * MIB
 """A blocked read may go this far beyond the credit that others have used up."""
 SILENCE_S_MAX = 4.0
+EXCUSED_S_MAX = 120.0
+"""So long a device may put off what it was asked for."""
 OVERTAKEN_CHUNKS_MAX = 16
 RATE_ASSUMED_BYTES_PER_S = MIB
 """Before anything was measured."""
@@ -82,6 +84,8 @@ class Flow:
         """Something was lost, and nothing has come since: ask for one chunk at a time."""
         self.meter = Meter(now)
         self._progress_at = now
+        self._arrived_at = now
+        """When something came, or the first of what is under way was asked for."""
         self._serial = 0
         self._serial_arrived = 0
 
@@ -95,7 +99,7 @@ class Flow:
     def ask(self, key: ChunkKey, size_bytes: int, now: float) -> None:
         """A chunk is being asked for."""
         if not self.requests:
-            self._progress_at = now
+            self._progress_at = self._arrived_at = now
             self.meter.resume(now)
         self.forget(key)
         self._serial += 1
@@ -115,13 +119,17 @@ class Flow:
         request = self.forget(key)
         if request:
             self._serial_arrived = max(self._serial_arrived, request.serial)
-        self._progress_at = now
+        self._progress_at = self._arrived_at = now
         self.stalled = False
         self.meter.add(size_bytes, now)
         grown = min(self.credit_bytes + size_bytes, CREDIT_BYTES_MAX)
         if self.meter.bytes_per_s:
             grown = min(grown, int(self.meter.bytes_per_s * CREDIT_TIME_S))
         self.credit_bytes = max(grown, CREDIT_BYTES_MIN)
+
+    def excuse(self, now: float) -> None:
+        """It says that what was asked of it comes later: believed for a while."""
+        self._progress_at = max(self._progress_at, min(now, self._arrived_at + EXCUSED_S_MAX))
 
     def due(self) -> float | None:
         """When to look for lost chunks."""

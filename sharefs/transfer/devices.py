@@ -13,7 +13,7 @@ from sharefs.transfer.content import MISFIT, Content, Stage
 from sharefs.transfer.offers import manifest_in, verify_whole
 from sharefs.transfer.peers import Peer
 from sharefs.transfer.stages import Stages
-from sharefs.wire.transfer import Lack, Offer
+from sharefs.wire.transfer import Lack, Later, Offer
 
 LOSSES_MAX = 2
 """A device that did not deliver chunks of a content this often is no longer taken for a holder."""
@@ -39,16 +39,19 @@ class Devices:
             case events.Received(device, message):
                 self._received(device, message, now)
 
-    def _received(self, device: DeviceId, message: Offer | Lack, now: float) -> None:
+    def _received(self, device: DeviceId, message: Offer | Lack | Later, now: float) -> None:
         peer = self._books.peers.get(device)
         content = self._books.contents.get(message.content)
         if peer is None or content is None:
             return
         peer.heard_at = now
-        if isinstance(message, Offer):
-            self._offered(peer, content, message, now)
-        else:
-            self._lacking(peer, content, message)
+        match message:
+            case Offer():
+                self._offered(peer, content, message, now)
+            case Lack():
+                self._lacking(peer, content, message)
+            case Later():
+                peer.flow.excuse(now)
         self._books.touch(content.id)
 
     def _peer_up(self, event: events.PeerUp, now: float) -> None:

@@ -6,7 +6,8 @@ from enum import IntEnum
 from sharefs.errors import UserError
 from sharefs.records.content import Manifest
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
-from sharefs.wire.transfer import Lack, Offer
+from sharefs.transfer.limits import Limit
+from sharefs.wire.transfer import Lack, Later, Offer
 
 
 class Priority(IntEnum):
@@ -74,7 +75,7 @@ class Received:
     """An answer from a device."""
 
     device: DeviceId
-    message: Offer | Lack
+    message: Offer | Lack | Later
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,15 @@ class Unsaved:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsChanged:
+    """So fast may bytes come from now on; and of which spaces they come first (below 0), or last
+    (above 0)."""
+
+    limits: tuple[Limit, ...]
+    ranks: dict[SpaceId, int]
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The time of the last SetTimer has come."""
 
@@ -154,4 +164,4 @@ WantEvent = Wanted | Unwanted
 PeerEvent = PeerUp | PeerDown | Received
 ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
 StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed
-Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | TimerFired
+Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | LimitsChanged | TimerFired

@@ -69,6 +69,8 @@ class Transfer:
                 self._fire(now)
             case events.Unsaved(size_bytes):
                 self._books.schedule.unsaved_bytes = size_bytes
+            case events.LimitsChanged():
+                self._limit(event, now)
             case _:
                 self._arrivals.stored(event)
         self._settle(now)
@@ -95,6 +97,16 @@ class Transfer:
             self._books.touch(content_id)
         while (device := self._books.peer_timers.pop_due(now)) is not None:
             self._devices.time_out(device, now)
+        look_at = self._books.schedule.look_at
+        if look_at is not None and look_at <= now:
+            self._books.hungry.update(dict.fromkeys(self._books.peers))
+
+    def _limit(self, event: events.LimitsChanged, now: float) -> None:
+        schedule = self._books.schedule
+        schedule.limits.change(event.limits, now)
+        schedule.ranks = {space: rank for space, rank in event.ranks.items() if rank}
+        schedule.look_at = None
+        self._books.hungry.update(dict.fromkeys(self._books.peers))
 
     # --- before `handle` returns ----------------------------------------------------------------
 
@@ -109,21 +121,30 @@ class Transfer:
             self._stages.admit()
         if self._books.schedule.may_go_on():
             self._books.hungry.update(dict.fromkeys(self._books.peers))
-        hungry = [
-            self._books.peers[device]
-            for device in self._books.hungry
-            if device in self._books.peers
-        ]
+        if self._books.hungry and self._books.schedule.limits:
+            self._books.hungry.update(dict.fromkeys(self._books.peers))
+        hungry = sorted(
+            (
+                self._books.peers[device]
+                for device in self._books.hungry
+                if device in self._books.peers
+            ),
+            key=lambda peer: peer.flow.stalled,
+        )
         self._books.hungry.clear()
-        for peer in sorted(hungry, key=lambda peer: peer.flow.stalled):
-            for send in self._books.schedule.fill(peer, now):
-                self._books.do(send)
+        for send in self._books.schedule.fill(hungry, now):
+            self._books.do(send)
+        for peer in hungry:
             if peer.flow.requests and peer.device not in self._books.peer_timers:
                 self._books.peer_timers.set(peer.device, peer.flow.due())
         self._set_timer()
 
     def _set_timer(self) -> None:
-        dues = (self._books.content_timers.earliest(), self._books.peer_timers.earliest())
+        dues = (
+            self._books.content_timers.earliest(),
+            self._books.peer_timers.earliest(),
+            self._books.schedule.look_at,
+        )
         at = min((due for due in dues if due is not None), default=None)
         if at is not None and (self._timer_at is None or at < self._timer_at):
             self._timer_at = at
@@ -169,16 +190,20 @@ class Transfer:
 
     def _ask(self, content: Content, question: Question, now: float) -> None:
         peer = question.peer
+        space = content.space_for(peer)
+        assert space is not None, "only who shares a space is asked"
+        with_data = question.with_data
+        if with_data and self._books.schedule.limits:
+            # Where it may not come at once, its chunk is asked for when it may.
+            with_data = self._books.schedule.try_take(content, peer, now)
         before = content.asks.get(peer.device)
         if question.repeated and before:
             before.repeated = True
         else:
             peer.questions += 1 if before is None or before.answered else 0
-            asked = Asked(now, question.with_manifest, question.with_data)
+            asked = Asked(now, question.with_manifest, with_data)
             content.asks[peer.device] = asked
-        space = content.space_for(peer)
-        assert space is not None, "only who shares a space is asked"
-        ask = Ask(space, content.id, question.with_manifest, question.with_data)
+        ask = Ask(space, content.id, question.with_manifest, with_data)
         self._books.do(effects.Send(peer.device, ask))
 
     def _give_up(self, content: Content, now: float) -> None:

@@ -2,23 +2,27 @@
 
 Theory of operation. Chunks of contents that a program is blocked on come first, then read-ahead,
 then fetches, and so on; in each, contents in order of arrival, and the lowest chunk that this
-device has. A device that has stalled gets nothing while another, that has not, holds the same
-chunks.
+device has. Contents of spaces that are to go first do so among those of one priority. A device
+that has stalled gets nothing while another, that has not, holds the same chunks.
+
+Where there are limits, all devices are looked at together, the most urgent chunks first: else one
+that has nothing urgent could take what the limits let through.
 
 What is asked for, is being stored, or is stored but not saved yet, would be fetched again after a
 crash, or takes up memory: there is a limit on the sum. At the limit, nothing more is asked for
 before the disk has caught up, but what a program is blocked on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sharefs.records.content import MIB
-from sharefs.records.ids import ContentId, DeviceId
+from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer import bitmap
 from sharefs.transfer.content import Content, Stage
 from sharefs.transfer.credit import READ_RESERVE_BYTES
 from sharefs.transfer.effects import Send
 from sharefs.transfer.events import Priority
+from sharefs.transfer.limits import Limits
 from sharefs.transfer.peers import Peer
 from sharefs.wire.transfer import INDEXES_MAX, WantChunks
 
@@ -39,6 +43,11 @@ class Schedule:
         """Something was not asked for because the limit is reached."""
         self._peers = peers
         self._ready: list[dict[ContentId, Content]] = [{} for _ in Priority]
+        self.limits = Limits()
+        self.ranks: Mapping[SpaceId, int] = {}
+        """Of spaces that do not come in order of arrival."""
+        self.look_at: float | None = None
+        """When something that the limits hold back may be asked for."""
 
     def add(self, content: Content) -> None:
         """A content may have chunks to be asked for."""
@@ -51,11 +60,29 @@ class Schedule:
         for ready in self._ready:
             ready.pop(content, None)
 
-    def fill(self, peer: Peer, now: float) -> list[Send]:
-        """Ask a device for as much as its credit allows."""
+    def rank(self, content: Content) -> int:
+        """Whether it comes before others of its priority, or after them."""
+        return min(self.ranks.get(space, 0) for space in content.spaces)
+
+    def fill(self, peers: Sequence[Peer], now: float) -> list[Send]:
+        """Ask devices, in this order, for as much as credit and limits allow."""
+        if not self.limits:
+            return [send for peer in peers for send in self._fill(peer, Priority, now)]
+        if peers:
+            self.look_at = None
+        return [
+            send
+            for priority in Priority
+            for peer in peers
+            for send in self._fill(peer, (priority,), now)
+        ]
+
+    def _fill(self, peer: Peer, priorities: Iterable[Priority], now: float) -> list[Send]:
         batches: dict[ContentId, tuple[Content, list[int]]] = {}
-        while found := self._next(peer):
+        while found := self._next(peer, priorities, now):
             content, index, size_bytes = found
+            if space := content.space_for(peer):
+                self.limits.take(space, peer.device, size_bytes, now)
             content.request(index, peer.device)
             peer.flow.ask((content.id, index), size_bytes, now)
             batches.setdefault(content.id, (content, []))[1].append(index)
@@ -89,16 +116,21 @@ class Schedule:
             return not unsafe or unsafe + size_bytes <= UNSAFE_BYTES_MAX + READ_RESERVE_BYTES
         return not self._held_back or not unsafe
 
-    def _next(self, peer: Peer) -> tuple[Content, int, int] | None:
-        for priority in Priority:
+    def _next(
+        self, peer: Peer, priorities: Iterable[Priority], now: float
+    ) -> tuple[Content, int, int] | None:
+        for priority in priorities:
             ready = self._ready[priority]
             spent: list[ContentId] = []
             found = None
-            for content in ready.values():
+            in_order = sorted(ready.values(), key=self.rank) if self.ranks else ready.values()
+            for content in in_order:
                 pending = content.pending(priority) if content.stage is Stage.ACTIVE else 0
                 if not pending:
                     spent.append(content.id)
-                elif usable := self._usable(content, peer, pending):
+                elif (usable := self._usable(content, peer, pending)) and self._open(
+                    content, peer, now
+                ):
                     found = content, bitmap.lowest(usable)
                     break
             for content_id in spent:
@@ -112,6 +144,24 @@ class Schedule:
                     return content, index, size_bytes
                 return None
         return None
+
+    def try_take(self, content: Content, peer: Peer, now: float) -> bool:
+        """Whether the limits let a whole content through, which then is taken to travel."""
+        space = content.space_for(peer)
+        if space is None or self.limits.open_at(space, peer.device, now) > now:
+            return False
+        self.limits.take(space, peer.device, content.size, now)
+        return True
+
+    def _open(self, content: Content, peer: Peer, now: float) -> bool:
+        """Whether the limits let a chunk through; notes when to look again."""
+        space = content.space_for(peer)
+        if not self.limits or space is None:
+            return True
+        open_at = self.limits.open_at(space, peer.device, now)
+        if open_at > now:
+            self.look_at = open_at if self.look_at is None else min(self.look_at, open_at)
+        return open_at <= now
 
     def _usable(self, content: Content, peer: Peer, pending: int) -> int:
         holder = content.holders.get(peer.device)

@@ -38,7 +38,8 @@ class Stages:
         """It is to be asked about when it is its turn."""
         self.move(content, Stage.QUEUED)
         self._books.content_timers.set(content.id, None)
-        self._line.push(content.id, urgent=content.urgent)
+        lane = (content.priority, self._books.schedule.rank(content))
+        self._line.push(content.id, lane, urgent=content.urgent)
         if not content.urgent:
             # Its turn may come late: its patience begins then.
             content.stuck_since = None

@@ -36,7 +36,12 @@ SyncMessage = (
     | audit.Records
 )
 TransferMessage = (
-    transfer.Ask | transfer.Offer | transfer.WantChunks | transfer.Chunk | transfer.Lack
+    transfer.Ask
+    | transfer.Offer
+    | transfer.WantChunks
+    | transfer.Chunk
+    | transfer.Lack
+    | transfer.Later
 )
 Message = SessionMessage | SyncMessage | TransferMessage
 

@@ -53,6 +53,13 @@ class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, ta
     index: ChunkIndex
 
 
+class Later(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=45):
+    """Chunks of this that you asked for wait here for their turn: do not give them up."""
+
+    space: SpaceId
+    content: ContentId
+
+
 class Lack(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=36):
     """I do not have these chunks (any more)."""
 

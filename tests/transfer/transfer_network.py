@@ -146,12 +146,13 @@ class Network:
         known: bool = False,
         have: int = 0,
         likely: tuple[DeviceId, ...] = (),
+        space: SpaceId = SPACE,
     ) -> int:
         self._waiter += 1
         self.do(
             events.Wanted(
                 self._waiter,
-                SPACE,
+                space,
                 file.id,
                 file.size,
                 file.manifest if known else None,

@@ -1,0 +1,81 @@
+"""How fast may bytes travel, one way?
+
+Theory of operation. Each limit is a bucket into which tokens, one for a byte, run at its rate. A
+chunk may travel while no bucket that it concerns is in debt, and takes its size out of all of
+them: it may leave a debt, which is paid before the next one. So over any time, what travels is the
+rate times the time and a chunk at most. An idle bucket saves up for DEPTH_S, so that a timer that
+fires late costs nothing. Buckets are empty at first: a limit that is new holds at once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sharefs.records.ids import DeviceId, SpaceId
+
+DEPTH_S = 0.05
+PAUSE_S_MIN = 0.005
+"""Who is refused looks again no sooner: at a high rate, several chunks become due meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many bytes a second: of a space, to or from these devices together, or of all."""
+
+    bytes_per_s: int
+    space: SpaceId | None = None
+    devices: frozenset[DeviceId] | None = None
+
+    def concerns(self, space: SpaceId, device: DeviceId) -> bool:
+        """Whether what belongs to this space, and travels to or from this device, is limited."""
+        return (self.space is None or self.space == space) and (
+            self.devices is None or device in self.devices
+        )
+
+
+class _Bucket:
+    def __init__(self, limit: Limit, now: float) -> None:
+        assert limit.bytes_per_s > 0, "a limit lets something through"
+        self.limit = limit
+        self._tokens = 0.0
+        self._at = now
+
+    def open_at(self, now: float) -> float:
+        """From when on something may travel."""
+        self._run(now)
+        return now if self._tokens >= 0 else now - self._tokens / self.limit.bytes_per_s
+
+    def take(self, size_bytes: int, now: float) -> None:
+        self._run(now)
+        self._tokens -= size_bytes
+
+    def _run(self, now: float) -> None:
+        rate = self.limit.bytes_per_s
+        self._tokens = min(self._tokens + (now - self._at) * rate, rate * DEPTH_S)
+        self._at = now
+
+
+class Limits:
+    """All limits of one way. False if there are none."""
+
+    def __init__(self) -> None:
+        self._buckets: list[_Bucket] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._buckets)
+
+    def change(self, limits: Iterable[Limit], now: float) -> None:
+        """From now on these. The debts of those that stay, stay."""
+        kept = {bucket.limit: bucket for bucket in self._buckets}
+        self._buckets = [kept.get(limit) or _Bucket(limit, now) for limit in dict.fromkeys(limits)]
+
+    def open_at(self, space: SpaceId, device: DeviceId, now: float) -> float:
+        """From when on something may travel: not after `now` if it may at once."""
+        times = [b.open_at(now) for b in self._buckets if b.limit.concerns(space, device)]
+        until = max(times, default=now)
+        return until if until <= now else max(until, now + PAUSE_S_MIN)
+
+    def take(self, space: SpaceId, device: DeviceId, size_bytes: int, now: float) -> None:
+        """So much travels now."""
+        for bucket in self._buckets:
+            if bucket.limit.concerns(space, device):
+                bucket.take(size_bytes, now)
