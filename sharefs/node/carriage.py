@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,10 +34,11 @@ from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.transfer import effects, events
 from sharefs.transfer.events import Priority
+from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.snapshot import Progress
 from sharefs.wire.message import TransferMessage
-from sharefs.wire.transfer import Ask, Chunk, Lack, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Chunk, Lack, Later, Offer, WantChunks
 
 log = logging.getLogger("sharefs.node")
 
@@ -132,6 +133,10 @@ class Carriage:
             waiter, done = self._waiting.popitem()
             done(waiter, NodeNotRunning("The node is going down."))
 
+    def limit(self, limits: tuple[Limit, ...], ranks: Mapping[SpaceId, int]) -> None:
+        """So fast may bytes come from now on, and in this order of spaces."""
+        self._run(events.LimitsChanged(limits, ranks))
+
     def snapshot(self) -> list[Progress]:
         """What is on its way."""
         return list(self._machine.snapshot(time.monotonic()))
@@ -178,7 +183,7 @@ class Carriage:
                 self._absences.said(device, message.content, holds=message.holds)
                 self._free_answered(device, message)
                 self._run(events.Received(device, message))
-            case Lack():
+            case Lack() | Later():
                 self._run(events.Received(device, message))
 
     def _chunk_arrived(self, device: DeviceId, message: Chunk, payload: memoryview | None) -> None:

@@ -27,6 +27,7 @@ from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
 from sharefs.node.events import ConflictChanged, Events
 from sharefs.node.exchange import Exchange
+from sharefs.node.limiting import Limiting
 from sharefs.node.loop import Loop
 from sharefs.node.options import NodeOptions
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
@@ -164,6 +165,9 @@ class Node:
         self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
         self.peers = Peers(self.state, self._peer_up, self._peer_down)
         self.carriage = Carriage(self.state, self.peers)
+        self.limiting = Limiting(
+            self.state, self.carriage.limit, self.carriage.serving.turns.change
+        )
         self.desk = Desk(self.state, self.carriage.holders_online)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 
@@ -180,6 +184,7 @@ class Node:
         for replica in self.state.replicas.values():
             self.exchange.open_space(replica)
         self.carriage.start()
+        self.limiting.start()
         if self.state.store.unclean:
             self.state.in_pool(self.state.contents.verify_suspects)
         for path in self.state.drafts.strays():
@@ -398,6 +403,7 @@ class Node:
         self.state.refresh_devices()
         self.desk.refresh_spaces()
         self.exchange.roster_grown(replica)
+        self.limiting.look()
         self.peers.announce()
 
     def _ping_round(self) -> None:

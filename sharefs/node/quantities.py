@@ -46,6 +46,14 @@ def parse_switch(text: str) -> bool:
     return word == "on"
 
 
+def parse_rank(text: str) -> int:
+    """Below 0 for `high`, 0 for `normal`, above it for `low`."""
+    ranks = {"high": -1, "normal": 0, "low": 1}
+    if text.strip().lower() not in ranks:
+        raise ValueError(f"no rank: {text!r}")
+    return ranks[text.strip().lower()]
+
+
 def parse_hours(text: str) -> tuple[int, int]:
     """From which hour until, without, which hour of the day: of `8-18`, or `22-6`."""
     match = _HOURS.fullmatch(text.strip())

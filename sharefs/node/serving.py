@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from sharefs.errors import LocalDamage
 from sharefs.mesh.events import Channel
 from sharefs.node.state import State
+from sharefs.node.turns import Turns
 from sharefs.records.content import MIB, encode_manifest
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
@@ -78,6 +79,7 @@ class Serving:
         self._promises = promises
         self._withheld = withheld
         self._lines: dict[DeviceId, _Line] = {}
+        self.turns = Turns(state.loop.at, state.send, self._read_all)
         self._resending = False
 
     def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
@@ -97,7 +99,10 @@ class Serving:
             self._state.send(device, nothing)
             return
         small = local.manifest.size <= SMALL_CONTENT_SIZE_BYTES_MAX
-        data = self._whole(local) if ask.with_data and small and local.complete else b""
+        asked = ask.with_data and small and local.complete
+        # Where it may not go at once, its chunk is asked for, and goes when it may.
+        goes = asked and self.turns.try_take(ask.space, device, local.size)
+        data = self._whole(local) if goes else b""
         bits = local.bitmap
         if not any(bits):
             self._state.send(device, nothing)
@@ -149,13 +154,26 @@ class Serving:
     def gone(self, device: DeviceId) -> None:
         """It waits for nothing any more."""
         self._lines.pop(device, None)
+        self.turns.gone(device)
 
     def _read(self, device: DeviceId, line: _Line) -> None:
-        while line.wanted and line.has_room(line.wanted[0].size):
-            chunk = line.wanted.popleft()
+        while chunk := self.turns.next_of(device, line.wanted):
+            if not line.has_room(chunk.size):
+                return
+            line.wanted.remove(chunk)
+            self.turns.took(device, chunk)
             line.held_chunks += 1
             line.held_bytes += chunk.size
             self._read_one(device, line, chunk)
+            if self.turns and self._lines.pop(device, None) is not None:
+                # The others come before its next one.
+                self._lines[device] = line
+
+    def _read_all(self) -> None:
+        """The limits may let something through."""
+        lines = list(self._lines.items())
+        for device, line in sorted(lines, key=lambda each: self.turns.rank(each[1].wanted)):
+            self._read(device, line)
 
     def _read_one(self, device: DeviceId, line: _Line, chunk: _Wanted) -> None:
         def work() -> None:
@@ -203,7 +221,7 @@ class Serving:
             line.ready.popleft()
             line.release(chunk)
         self._read(device, line)
-        if not line.held_chunks or self._is_stuck(line):
+        if not (line.held_chunks or line.wanted) or self._is_stuck(line):
             del self._lines[device]
 
     def _is_stuck(self, line: _Line) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from sharefs.errors import BadArgument
-from sharefs.node.quantities import parse_rate_or_off
+from sharefs.node.quantities import parse_rank, parse_rate_or_off
 from sharefs.records.ids import SpaceId
 from sharefs.store.database import Store
 
@@ -81,7 +81,16 @@ BANDWIDTH_UP = Setting(
     ("space", "person", "hours"),
 )
 
-ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP)
+PRIORITY = Setting(
+    "priority",
+    "normal",
+    parse_rank,
+    "write high, normal or low",
+    "Bytes of spaces of high priority travel before those of others.",
+    ("space",),
+)
+
+ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY)
 
 
 def setting_named(name: str) -> Setting[Any]:

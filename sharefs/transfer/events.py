@@ -1,5 +1,6 @@
 """What can happen to the transfer of bytes?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -152,7 +153,7 @@ class LimitsChanged:
     (above 0)."""
 
     limits: tuple[Limit, ...]
-    ranks: dict[SpaceId, int]
+    ranks: Mapping[SpaceId, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sharefs.records.ids import DeviceId, SpaceId
 
-DEPTH_S = 0.05
+DEPTH_S = 0.1
 PAUSE_S_MIN = 0.005
 """Who is refused looks again no sooner: at a high rate, several chunks become due meanwhile."""
 
