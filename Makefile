@@ -46,8 +46,8 @@ sim: $(READY) ## Simulate: SEEDS=n random histories, or one that failed again, w
 chaos: $(READY) fuse ## Real nodes at work under kills, stops and cuts, for SECONDS, from SEED=s
 	@$(BIN)/python -m tests.scenarios.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: $(READY) fuse ## Measure, beside other programs where they are installed
-	@$(BIN)/python -m tests.bench.bench
+bench: $(READY) fuse ## Measure, beside other programs that are installed; MEASURES="read fetch", OF=sharefs,sshfs
+	@$(BIN)/python -m tests.bench.bench $(MEASURES) $(if $(OF),--of $(OF))
 
 set-up: $(READY) fuse ## Only make the virtual environment, and install what is missing
 

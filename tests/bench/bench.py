@@ -1,6 +1,7 @@
 """How fast is it, and beside what? Run by `make bench`, which takes half an hour beside all peers.
 
-`python -m tests.bench.bench save wire --of sharefs` takes only those measures of that subject.
+`python -m tests.bench.bench read fetch --of sharefs,sshfs` takes only those measures of those
+subjects. TMPDIR chooses the disk: 6 GiB of it are wanted.
 
 BENCH_SCALE=0.05 in the environment measures a twentieth of the sizes and counts, for a quick trial.
 Each measure runs in a new pair of folders, which is gone afterwards; peers that are not installed
@@ -22,11 +23,14 @@ import zmq
 
 from sharefs.errors import UserError
 from tests.bench.bench_figures import show
-from tests.bench.bench_measures import MEASURES, Figures, Scale
+from tests.bench.bench_measures import MEASURES
+from tests.bench.bench_parts import Scale, memory_mb
 from tests.bench.bench_peers import SUBJECTS
-from tests.bench.bench_subjects import BenchFailed, Subject, interrupt_on_signals
+from tests.bench.bench_subjects import BenchFailed, Figures, Subject, interrupt_on_signals
 
 SCALE_MAX = 10.0
+PACKAGES = {"sshd": "openssh-server", "ssh-keygen": "openssh-client"}
+"""Debian's, where they are not called as their programs."""
 
 
 def main() -> int:
@@ -43,6 +47,8 @@ def main() -> int:
     try:
         for measure in options.measures:
             for subject in subjects:
+                if MEASURES[measure].setting not in subject.openers:
+                    continue
                 failed |= not _take(measure, subject, top, scale, results[subject.name])
     except KeyboardInterrupt:
         print("Interrupted: this is what there is.", file=sys.stderr)
@@ -89,7 +95,8 @@ def _installed(subjects: list[Subject]) -> list[Subject]:
         if all(shutil.which(program, path=path) for program in subject.programs):
             found.append(subject)
         else:
-            print(f"{subject.name}: skipped, not installed")
+            packages = ", ".join(sorted({PACKAGES.get(each, each) for each in subject.programs}))
+            print(f"{subject.name}: skipped, not installed (Debian: {packages})")
     return found
 
 
@@ -104,6 +111,7 @@ def _show_versions(subjects: list[Subject], scale: Scale) -> None:
         print(f"{subject.name} {subject.version()}{remark}")
     if scale.factor != 1:
         print(f"SCALED: sizes and counts times {scale.factor:g}, so targets do not apply")
+    sys.stdout.flush()
 
 
 def _take(measure: str, subject: Subject, top: Path, scale: Scale, figures: Figures) -> bool:
@@ -112,15 +120,23 @@ def _take(measure: str, subject: Subject, top: Path, scale: Scale, figures: Figu
     began = time.monotonic()
     print(f"{measure}: {subject.name} ...", end="", file=sys.stderr, flush=True)
     why = ""
+    chosen = MEASURES[measure]
+    # What the measure before has left to be written is not to be written in this one.
+    os.sync()
     try:
-        with subject.open(folder / "subject") as pair:
-            figures.update(MEASURES[measure](pair, folder, scale))
+        with subject.openers[chosen.setting](folder / "subject") as setting:
+            figures.update(chosen.take(setting, folder, scale))
+            peak = memory_mb((*setting.pids, *setting.near_pids))
+            if peak:
+                figures["peak"] = max(peak, float(figures.get("peak", 0)))
+                why = f" ({peak:.0f} MB at most)"
+        return True
     except (BenchFailed, UserError, OSError) as error:
         why = f" could not be measured: {error}"
+        return False
     finally:
         print(f" {time.monotonic() - began:.0f} s{why}", file=sys.stderr)
         _remove(folder)
-    return not why
 
 
 def _remove(folder: Path) -> None:

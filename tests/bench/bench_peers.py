@@ -17,7 +17,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.bench_subjects import SHAREFS, Pair, Subject, mounted, running, wait_for
+from tests.bench.bench_nodes import SHAREFS
+from tests.bench.bench_plain import DISK, RSYNC, TCP
+from tests.bench.bench_subjects import Pair, Subject, do, mounted, running, wait_for
 
 PRIVILEGE_SEPARATION = Path("/run/sshd")
 """The empty folder without which an sshd of root does not start; Debian's service makes it."""
@@ -95,7 +97,12 @@ def _open_sshfs(folder: Path) -> Iterator[Pair]:
         for name, value in options.items():
             command += ["-o", f"{name}={value}"]
         with mounted(command, far, folder / "sshfs.log") as process:
-            yield Pair(near, far, (process.pid,))
+            yield Pair(near, far, (process.pid,), bring=lambda path: _copied(path, folder))
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    do("cp", path, folder / "copied")
+    return folder / "copied"
 
 
 @contextmanager
@@ -111,7 +118,7 @@ def _open_rclone(folder: Path) -> Iterator[Pair]:
         # By default a folder that was listed stays as it is for five minutes.
         command += ["--dir-cache-time", "1s"]
         with mounted(command, far, folder / "rclone.log") as process:
-            yield Pair(near, far, (process.pid,))
+            yield Pair(near, far, (process.pid,), bring=lambda path: _copied(path, folder))
 
 
 @contextmanager
@@ -245,32 +252,35 @@ def _version(program: str) -> str:
 
 SUBJECTS = (
     SHAREFS,
+    DISK,
+    RSYNC,
+    TCP,
     Subject(
         "sshfs",
         ("sshfs", "sshd", "ssh-keygen"),
         lambda: _version("sshfs"),
-        _open_sshfs,
+        {"pair": _open_sshfs},
         "its server's plain folder is the near one",
     ),
     Subject(
         "rclone",
         ("rclone", "sshd", "ssh-keygen"),
         lambda: _version("rclone"),
-        _open_rclone,
+        {"pair": _open_rclone},
         "mount of sftp, full cache, folders listed anew after 1 s",
     ),
     Subject(
         "bindfs",
         ("bindfs",),
         lambda: _version("bindfs"),
-        _open_bindfs,
+        {"pair": _open_bindfs},
         "mirrors a folder of this machine: FUSE, with no network",
     ),
     Subject(
         "syncthing",
         ("syncthing",),
         lambda: _version("syncthing"),
-        _open_syncthing,
+        {"pair": _open_syncthing},
         f"copies everything, {SYNCTHING_DELAY_S} s after a change",
     ),
 )

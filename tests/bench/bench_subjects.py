@@ -1,30 +1,34 @@
 """What is measured? A pair of folders: what is written in one is seen in the other.
 
-The pair of sharefs is two nodes with a space. Those of its peers are in `bench_peers`.
+Those of sharefs are in `bench_nodes`, those of its peers in `bench_peers` and `bench_plain`.
 """
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import sharefs
-from sharefs.errors import UserError
-from sharefs.store.home import Home
-from sharefs.web.client import Client
+from typing import Any
 
 START_S_MAX = 60.0
 STOP_S_MAX = 60.0
+COPY_S_MAX = 300.0
 POLL_INTERVAL_S = 0.05
 READ_SIZE_BYTES = 1024 * 1024
 READ_S_MAX = 60.0
 """How long many files are read before the figure is taken from those that were."""
+LINK_BYTES_S = 12_500_000
+"""100 Mbit/s."""
+LINK_DELAY_S = 0.01
+"""Each way."""
+SOURCES = 3
+SOURCE_BYTES_S = 40_000_000
+
+Figures = dict[str, float | str]
+"""By the names in `bench_figures`; a text says why there is no figure."""
 
 
 class BenchFailed(Exception):
@@ -48,6 +52,17 @@ def read_all(path: Path) -> int:
     return len(paths)
 
 
+def do(*command: str | Path, seconds: float = COPY_S_MAX) -> None:
+    """Run a program that has nothing to say. Raises BenchFailed."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise BenchFailed(f"{command[0]} did not end in {seconds:.0f} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise BenchFailed(f"{Path(command[0]).name} failed: {' '.join(said)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two folders of one subject."""
@@ -63,8 +78,59 @@ class Pair:
     """Whether names are seen in `far` before their bytes are there."""
     writes_through: bool = False
     """Whether `near` is the subject's own mount, and no plain folder."""
+    plain: bool = False
+    """Whether there is nothing but this disk."""
     fetch: Callable[[Path], int] = read_all
     """Bring everything at or below a path of `far` here; returns the number of files."""
+    bring: Callable[[Path], Path] | None = None
+    """As a person brings a large file of `far` to this disk; returns where it is then."""
+    forget: Callable[[Path], None] | None = None
+    """Make a file of `far` a ghost again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A file that several have, each behind a link of its own, and one who wants it."""
+
+    share: Callable[[Path], None]
+    """Have all sources hold that file; returns when they do."""
+    limit: Callable[[float], None]
+    """From now on, so many bytes a second from each source."""
+    bring: Callable[[], Path]
+    """Bring the file; returns where it is."""
+    done_bytes: Callable[[], int]
+    """How much of it is here, while it is brought."""
+    end_one: Callable[[], None]
+    """Kill one of the sources."""
+    pids: tuple[int, ...] = ()
+    near_pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Killable:
+    """A pair whose far side may be killed at any moment."""
+
+    pair: Pair
+    begin: Callable[[], None]
+    """Start the far side again; returns when it has met the near one."""
+    kill: Callable[[], int]
+    """Kill the far side; returns how many bytes it had received in that life."""
+    fetch_up_to: Callable[[Path, int], None]
+    """Bring a file; returns when so many bytes are here, or it is over, and the fetch goes on."""
+    received: Callable[[], int]
+    """Bytes in this life."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Those that do not change."""
+        return ()
+
+    @property
+    def near_pids(self) -> tuple[int, ...]:
+        return self.pair.near_pids
+
+
+Opener = Callable[[Path], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +141,8 @@ class Subject:
     programs: tuple[str, ...]
     """What must be installed."""
     version: Callable[[], str]
-    open: Callable[[Path], AbstractContextManager[Pair]]
+    openers: Mapping[str, Opener]
+    """By the setting in which a measure wants it: `pair`, `link`, `sources`, `trouble`, `kills`."""
     remark: str = ""
 
 
@@ -131,68 +198,6 @@ def wait_for(
             said = log.read_text(errors="replace").strip().splitlines()[-1:]
             raise BenchFailed(f"{Path(process.args[0]).name} does not start: {' '.join(said)}")  # type: ignore[index, arg-type]
         time.sleep(POLL_INTERVAL_S)
-
-
-@contextmanager
-def open_sharefs(folder: Path) -> Iterator[Pair]:
-    """Two nodes with a space, over TCP on this machine."""
-    with ExitStack() as stack:
-        near, far = (_Node(folder / name) for name in ("near", "far"))
-        for node in (near, far):
-            stack.enter_context(node.run())
-        near.client.create_space("Bench")
-        far.client.join(near.client.invite("Bench", "contributor", 3600.0))
-        wait_for(lambda: far.client.spaces()[0].online == 2, far.process, far.log)
-        yield Pair(
-            near=near.mount / "Bench",
-            far=far.mount / "Bench",
-            pids=(far.process.pid,),
-            near_pids=(near.process.pid,),
-            writes_through=True,
-            fetch=far.fetch,
-        )
-
-
-class _Node:
-    """A node in a process of its own."""
-
-    process: "subprocess.Popen[bytes]"
-    client: Client
-
-    def __init__(self, folder: Path) -> None:
-        self.mount = folder / "mount"
-        self.log = folder / "output.log"
-        self._home = folder / "home"
-        self.mount.mkdir(parents=True)
-
-    @contextmanager
-    def run(self) -> Iterator[None]:
-        command = [sys.executable, "-m", "sharefs", "--home", str(self._home)]
-        name = self._home.parent.name
-        subprocess.run([*command, "init", "--name", name], check=True, capture_output=True)
-        options = ["--mount", str(self.mount), "--listen", "127.0.0.1:0", "--no-discovery"]
-        with mounted([*command, "up", "--foreground", *options], self.mount, self.log) as process:
-            self.process = process
-            wait_for(self._answers, process, self.log)
-            with self.client:
-                yield
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(UserError):
-            self.client = Client(Home.at(self._home).socket_file)
-            return True
-        return False
-
-    def fetch(self, path: Path) -> int:
-        """As `sharefs fetch`. Raises BenchFailed."""
-        with self.client.fetch([str(path)]) as steps:
-            *_, last = steps
-        if last.failures:
-            raise BenchFailed(f"{len(last.failures)} files were not fetched: {last.failures[0]}")
-        return last.files_done
-
-
-SHAREFS = Subject("sharefs", (), lambda: sharefs.__version__, open_sharefs)
 
 
 def interrupt_on_signals() -> None:

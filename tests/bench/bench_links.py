@@ -1,0 +1,116 @@
+"""How fast is it through slow links, from many sources, and when those fail?"""
+
+import random
+import threading
+import time
+from pathlib import Path
+
+from tests.bench.bench_parts import (
+    LARGE_S_MAX,
+    MIB,
+    Scale,
+    require,
+    require_same,
+    size_of,
+    the_film,
+    until,
+)
+from tests.bench.bench_subjects import (
+    SOURCE_BYTES_S,
+    BenchFailed,
+    Figures,
+    Killable,
+    Pair,
+    Sources,
+    do,
+)
+
+LINK_SIZE_MIB = 256
+KILLS = 20
+FETCH_POLL_S = 0.01
+
+
+def link(pair: Pair, folder: Path, scale: Scale) -> Figures:
+    """Payload through a link of a rate and a delay."""
+    assert pair.bring is not None, "who has a link brings files through it"
+    clip = folder / "clip"
+    with the_film(folder, scale).open("rb") as film, clip.open("wb") as file:
+        for _ in range(scale.count(LINK_SIZE_MIB)):
+            file.write(film.read(MIB))
+    size = clip.stat().st_size
+    do("cp", clip, pair.near / "film")
+    require(until(lambda: size_of(pair.far / "film") == size, LARGE_S_MAX))
+    began = time.perf_counter()
+    brought = pair.bring(pair.far / "film")
+    figures: Figures = {"link": size / 1e6 / (time.perf_counter() - began)}
+    require_same(clip, brought)
+    return figures
+
+
+def sources(sources: Sources, folder: Path, scale: Scale) -> Figures:
+    """Payload from several sources at once, each with a limit."""
+    film = the_film(folder, scale)
+    sources.share(film)
+    sources.limit(SOURCE_BYTES_S)
+    began = time.perf_counter()
+    brought = sources.bring()
+    took_s = time.perf_counter() - began
+    require_same(film, brought)
+    return {"three sources": film.stat().st_size / 1e6 / took_s}
+
+
+def trouble(sources: Sources, folder: Path, scale: Scale) -> Figures:
+    """The same, where one lies from the beginning, and one is killed when half of it is here.
+
+    What is left: two honest sources until then, and then one.
+    """
+    film = the_film(folder, scale)
+    size = film.stat().st_size
+    sources.share(film)
+    sources.limit(SOURCE_BYTES_S)
+    done: list[int] = []
+
+    def end_one_half_way() -> None:
+        if until(lambda: sources.done_bytes() >= size // 2, LARGE_S_MAX, FETCH_POLL_S):
+            done.append(sources.done_bytes())
+            sources.end_one()
+
+    ending = threading.Thread(target=end_one_half_way)
+    began = time.perf_counter()
+    ending.start()
+    brought = sources.bring()
+    took_s = time.perf_counter() - began
+    ending.join()
+    require_same(film, brought)
+    if not done or not done[0]:
+        raise BenchFailed("it was over before a source could be ended")
+    least_s = done[0] / (2 * SOURCE_BYTES_S) + (size - done[0]) / SOURCE_BYTES_S
+    return {"sources left": least_s / took_s}
+
+
+def kills(killable: Killable, folder: Path, scale: Scale) -> Figures:
+    """What arrives more than once when the far side is killed at random moments of a fetch.
+
+    Beside a fetch that nobody disturbs, so that what is not payload does not count.
+    """
+    pair, film = killable.pair, the_film(folder, scale)
+    size = film.stat().st_size
+    do("cp", film, pair.near / "film")
+    theirs = pair.far / "film"
+    require(until(lambda: size_of(theirs) == size, LARGE_S_MAX))
+    assert pair.forget is not None, "who can be killed can forget"
+    before = killable.received()
+    pair.fetch(theirs)
+    undisturbed = killable.received() - before
+    pair.forget(theirs)
+    chance, before, received = random.Random(20), killable.received(), 0
+    goals = sorted(chance.randrange(size) for _ in range(KILLS))
+    for goal in goals:
+        killable.fetch_up_to(theirs, goal)
+        received += killable.kill() - before
+        killable.begin()
+        before = 0
+    pair.fetch(theirs)
+    received += killable.received()
+    require_same(film, theirs)
+    return {"twice": 100 * (received - undisturbed) / size}
