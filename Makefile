@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 KIND ?= both
 SEEDS ?= 1000
 SECONDS = 600
-.PHONY: help demo test check lint types imports format sim chaos bench set-up fuse python clean
+.PHONY: help demo test check lint types imports format coverage sim chaos bench set-up fuse python clean
 
 help: ## Print this help
 	@echo "My Shared Spaces: folders that a group shares without a server."
@@ -35,6 +35,10 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports
 
+coverage: $(READY) ## Whether the tests of records, tree and sync take every branch of these
+	$(BIN)/coverage run -m pytest tests/records tests/sync tests/tree
+	$(BIN)/coverage report
+
 format: $(READY) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -52,7 +56,7 @@ bench: $(READY) fuse ## Measure, beside other programs that are installed; MEASU
 set-up: $(READY) fuse ## Only make the virtual environment, and install what is missing
 
 clean: ## Remove the virtual environment and what tools have left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage *.egg-info
 
 # The environment is made anew whenever its description changes, so that it never holds more than that.
 $(READY): pyproject.toml | python

@@ -4,7 +4,17 @@ import pytest
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
-from sharefs.sync.effects import Apply, Effect, NotePassed, RenewIncarnation, Send, SetTimer
+from sharefs.sync.effects import (
+    AddOperations,
+    Apply,
+    Effect,
+    NotePassed,
+    RenewIncarnation,
+    Send,
+    SendPage,
+    SendRoster,
+    SetTimer,
+)
 from sharefs.sync.events import (
     ApplyFailed,
     Committed,
@@ -23,7 +33,7 @@ from sharefs.sync.machine import (
     Sync,
 )
 from sharefs.sync.shipment import digest_of, entries_of
-from sharefs.wire.message import decode_message, encode_message
+from sharefs.wire.message import SyncMessage, decode_message, encode_message
 from sharefs.wire.sync import (
     PUSH_TOLD_MAX,
     Idle,
@@ -31,6 +41,7 @@ from sharefs.wire.sync import (
     Pull,
     PullRoster,
     Push,
+    RosterOperations,
     Shipment,
     Summary,
 )
@@ -286,6 +297,26 @@ def test_what_came_from_two_peers_is_told_to_both_and_is_not_put_off() -> None:
     summary = Summary(SPACE, ROSTER, entries_of(frontier), NOTHING)
     told = answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS)
     assert told == [Send(ANNA, summary), Send(BOB, summary)]
+
+
+def test_what_came_twice_from_one_peer_is_not_told_there() -> None:
+    sync = started(ANNA, BOB)
+    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 1}, ANNA, NOTHING), 1.0)
+    answer(sync, Stands(SPACE, ROSTER, {(ANNA, FIRST): 2}, ANNA, NOTHING), 1.0)
+    told = answer(sync, TimerFired(), 1.0 + SUMMARY_DELAY_SECONDS)
+    assert told == [Send(BOB, Summary(SPACE, ROSTER, ((ANNA, FIRST, 2),), NOTHING))]
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        (PullRoster(SPACE), SendRoster(ANNA, SPACE)),
+        (Pull(SPACE, (), 3, 7), SendPage(ANNA, Pull(SPACE, (), 3, 7))),
+        (RosterOperations(SPACE, (b"one",)), AddOperations(ANNA, SPACE, (b"one",))),
+    ],
+)
+def test_who_asks_is_answered_and_rosters_are_taken_in(asked: SyncMessage, given: Effect) -> None:
+    assert answer(started(ANNA), Received(ANNA, asked)) == [given]
 
 
 def test_what_is_said_by_who_is_not_known_to_be_here_is_not_counted_on() -> None:

@@ -307,3 +307,17 @@ def _conflict() -> tuple[Member, Member, ItemId]:
     anna.hear(bob)
     bob.hear(anna)
     return anna, bob, item
+
+
+def test_who_removes_what_they_had_opened_removes_nothing_that_came_meanwhile() -> None:
+    anna, bob = Member(ANNA), Member(BOB)
+    opened = anna.author(operations.make_file(new_item(ANNA), ROOT, "a", held(1), 5), 5)
+    bob.hear(anna)
+    saved = bob.author(operations.replace_bytes(*bob.winner(opened.item), held(2)), 9)
+    anna.hear(bob)
+    shown, _ = anna.winner(opened.item)
+    tombstone = anna.author(operations.remove_base(shown, seen_by(opened), opened.stamp), 6)
+    assert decode_entry(tombstone.body).deleted
+    assert tombstone.dominates(opened)
+    assert not tombstone.dominates(saved)
+    assert anna.contents() == {"a": held(2).content}
