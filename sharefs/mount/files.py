@@ -197,8 +197,12 @@ class Files:
         return ino in self._writers
 
     def uses(self, content: ContentId) -> bool:
-        """Whether a program has a file open of which this is, or was, the content."""
+        """Whether a program has a file open of which this is, or was, the content, or a file was
+        set aside with it."""
         with self._overlay.lock:
+            parked = self._overlay.all_parked()
+            if any(each.entry.content == content for each in parked):
+                return True
             return any(
                 handle.seen is not None and handle.seen.content == content
                 for handles in self._handles.values()

@@ -7,7 +7,9 @@ Identity follows the name in these cases, and the moved file in all others:
 - a draft renamed from a temporary to a real name is published, once it is closed;
 - a published file renamed to a temporary name is *parked*: others still see it under its old name.
   If a new file takes the old name within PARKED_SECONDS, it becomes the item's next version, and
-  the parked one stays readable here until it is removed. Else the rename is published.
+  the parked one stays readable here until it is removed: editors do so at once, and if not, it is
+  made a private file of its own, so that it is still there after a restart. Else the rename is
+  published.
 
 Every operation resolves its names anew after it had to wait, since the world may have changed.
 """
@@ -195,7 +197,10 @@ class Moves:
         return True
 
     def settle(self, parked: Parked) -> None:
-        """Nothing took its place: publish the rename after all."""
+        """If nothing took its place, publish the rename after all; else keep it for good."""
+        if parked.taken:
+            self._keep(parked)
+            return
         with self._overlay.lock:
             if parked.taken or self._overlay.parked(parked.ino) is not parked:
                 return
@@ -212,6 +217,17 @@ class Moves:
             with self._overlay.lock:
                 parked.settling = False
                 self._overlay.unpark(parked)
+
+    def _keep(self, parked: Parked) -> None:
+        """Make it a private file of its own. Nothing is fetched for that."""
+        entry = parked.entry
+        stays = self._overlay.parked(parked.ino) is parked and entry.type is EntryType.FILE
+        if not stays or entry.local < entry.size:
+            return
+        try:
+            self._files.copy_out(parked)
+        except errors.UserError as error:
+            _log.warning("%s is not kept apart yet: %s", parked.name, error)
 
     def settle_all(self) -> None:
         """Publish every rename, and every likely probe, that still waits."""

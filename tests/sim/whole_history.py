@@ -227,7 +227,7 @@ class WholeHistory:
         promises = self.programs.promises
         there = {row.content for row in held.view}
         for device in self.devices:
-            there |= self._kept_aside(device)
+            there |= self._kept_aside(device) | device.set_aside
         for content, who in promises.saved.items():
             kept = content in there or content in promises.given_up or who in self._restored
             assert kept, f"{content.hex()[:8]}, which {who} saved, is lost"

@@ -28,7 +28,7 @@ from sharefs.node import node as node_module
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
 from sharefs.records import commit
-from sharefs.records.ids import PublicKey
+from sharefs.records.ids import ContentId, PublicKey
 from sharefs.spaces import identity
 from sharefs.spaces.identity import Identity, curve_public_key, encode_identity
 from sharefs.spaces.ticket import Address, read_ticket
@@ -65,6 +65,8 @@ class WholeDevice:
         """Told when the process is gone."""
         self.changes = 0
         """So often the database was written to, exchanged, or opened."""
+        self.set_aside: set[ContentId] = set()
+        """Backups of programs that were seconds old when the process was killed. Those are gone."""
         self.process: Process | None = None
         self._agenda = agenda
         self._network = network
@@ -122,6 +124,9 @@ class WholeDevice:
         process.alive = False
         self.node = self.process = None
         self._network.gone(self.key)
+        if hasattr(node, "core"):
+            parked = node.core._overlay.all_parked()
+            self.set_aside |= {each.entry.content for each in parked if each.entry.content}
         if hasattr(node, "state"):
             node.state.store.abandon()
         if node._closing:
