@@ -29,7 +29,7 @@ from sharefs.mount.crew import STOP_SECONDS_MAX, Crew
 from sharefs.mount.errnos import Refusal, errno_of
 from sharefs.mount.files import Handle
 from sharefs.mount.names import text_of
-from sharefs.mount.protocol import Changed, Operation
+from sharefs.mount.protocol import Changed, Feature, Operation
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Channel:
         """By the node that the kernel knows them by."""
         self._listings: dict[int, list[tuple[bytes, Attributes]]] = {}
         self._ready = threading.Event()
+        self._can_map_past_cache = False
         self._handlers = self._bind()
         self._crew = Crew(self._serve)
         self.ended = self._crew.ended
@@ -154,7 +155,8 @@ class Channel:
         return operation in _WAIT
 
     def _init(self, ino: int, body: memoryview) -> bytes:
-        _, minor, read_ahead, offered = protocol.read_words(body)
+        minor, read_ahead, offered = protocol.read_init(body)
+        self._can_map_past_cache = bool(offered & Feature.DIRECT_IO_ALLOW_MMAP)
         self._ready.set()
         return protocol.init(minor, read_ahead, offered, BACKGROUND_REQUESTS_MAX)
 
@@ -287,7 +289,8 @@ class Channel:
         if not keep and node is not None:
             # It may believe in the size of an earlier version.
             self._tell(protocol.attributes_changed(node))
-        return protocol.opened(number, keep=keep)
+        past_cache = self._can_map_past_cache and handle.past_cache
+        return protocol.opened(number, keep=keep, past_cache=past_cache)
 
     def _read(self, ino: int, body: memoryview) -> bytes:
         number, offset, size = protocol.read_read(body)

@@ -21,6 +21,7 @@ from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
 
 COPY_LOCKS = 64
+PAST_CACHE_SIZE_BYTES_MIN = 1024 * 1024
 COPY_SIZE_BYTES = 8 * 1024 * 1024
 
 
@@ -45,6 +46,15 @@ class Handle:
     def is_local(self) -> bool:
         """Whether all its bytes are here to be read and written."""
         return self.draft is not None and self.draft.state is State.OPEN
+
+    @property
+    def past_cache(self) -> bool:
+        """Whether the kernel should hand its reads on as they are. So a program that waits for
+        bytes can be interrupted, and pages that it reads once need not be made."""
+        seen = self.seen
+        if self.writing or self.draft is not None or seen is None:
+            return False
+        return seen.local < seen.size and seen.size >= PAST_CACHE_SIZE_BYTES_MIN
 
 
 class Files:

@@ -67,6 +67,10 @@ class Feature(enum.IntFlag):
     MAX_PAGES = 1 << 22
     HANDLE_KILLPRIV_V2 = 1 << 28
     """We keep no privileges, so the kernel need not ask for them before every write."""
+    INIT_EXT = 1 << 30
+    """There are more than 32 features."""
+    DIRECT_IO_ALLOW_MMAP = 1 << 36
+    """What is read past the page cache can be mapped all the same."""
 
 
 FEATURES = sum(Feature)
@@ -114,6 +118,7 @@ _name = struct.Struct("<QQII").pack
 _inode_changed = struct.Struct("<Qqq").pack
 
 _NOWHERE = bytes(ENTRY_SIZE_BYTES)
+_PAST_CACHE = 1 << 0
 _KEEP_PAGES = 1 << 1
 _INODE_CHANGED = 2
 
@@ -123,20 +128,28 @@ def answer(unique: int, size: int, errno: int = 0) -> bytes:
     return _answer(16 + size, -errno, unique)
 
 
+def read_init(body: memoryview) -> tuple[int, int, int]:
+    """Of INIT: the minor version, the bytes of read-ahead, and the features offered."""
+    _, minor, read_ahead, offered = read_words(body)
+    if offered & Feature.INIT_EXT:
+        offered |= read_word(body, 16)[0] << 32
+    return minor, read_ahead, offered
+
+
 def init(minor: int, read_ahead: int, offered: int, background: int) -> bytes:
     """The answer to INIT: what was offered, of what we can."""
     return _init(
         MAJOR,
         min(minor, MINOR),
         read_ahead,
-        FEATURES & offered,
+        FEATURES & offered & 0xFFFFFFFF,
         background,
         background,
         WRITE_SIZE_BYTES_MAX,
         1,
         READ_PAGES_MAX,
         0,
-        0,
+        (FEATURES & offered) >> 32,
         0,
     )
 
@@ -173,9 +186,9 @@ def _stat(found: Attributes, owner: Owner) -> tuple[int, ...]:
     )
 
 
-def opened(handle: int, *, keep: bool = False) -> bytes:
+def opened(handle: int, *, keep: bool = False, past_cache: bool = False) -> bytes:
     """The answer to OPEN and OPENDIR, and the second half of that to CREATE."""
-    return _opened(handle, _KEEP_PAGES if keep else 0, 0)
+    return _opened(handle, (_KEEP_PAGES if keep else 0) | (_PAST_CACHE if past_cache else 0), 0)
 
 
 def number(value: int) -> bytes:

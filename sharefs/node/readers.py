@@ -2,11 +2,12 @@
 
 Implements `Contents` and `Reader` of `sharefs.mount.ports`, for the threads of the mount. What is
 here is read from the content's file, with no word to the loop; what is not is wanted from the loop,
-and waited for. A reader that goes on where it stopped is read ahead for, in a window that doubles.
+and waited for. What is read ahead `transfer.ahead` says.
 """
 
 import os
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +21,11 @@ from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.contents import LocalContent
 from sharefs.store.drafts import DraftBase, DraftNote
+from sharefs.transfer.ahead import Ahead, Elsewhere, ReadAhead
 from sharefs.transfer.events import Priority
 
 READ_SECONDS_MAX = 120.0
 READ_ATTEMPTS_MAX = 3
-READ_AHEAD_SIZE_BYTES_MIN = 1024 * 1024
-READ_AHEAD_SIZE_BYTES_MAX = 32 * 1024 * 1024
 COPY_SIZE_BYTES = 8 * 1024 * 1024
 
 
@@ -37,10 +37,11 @@ class ContentReader:
         self._carriage = carriage
         self._entry = entry
         self._local: LocalContent = state.contents.open(content, entry.size)
-        self._next = 0
-        self._window = READ_AHEAD_SIZE_BYTES_MIN
-        self._ahead_until = 0
-        self._ahead: int | None = None
+        self._local.attach()
+        self._lock = threading.Lock()
+        self._plan = ReadAhead(entry.size)
+        self._ahead: dict[int, int] = {}
+        """The waiter for what is wanted ahead of each run."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage."""
@@ -60,32 +61,37 @@ class ContentReader:
         return b""
 
     def _read_ahead(self, start: int, end: int) -> None:
-        # The kernel's own read-ahead may ask out of order, from several threads.
-        sequential = abs(start - self._next) <= READ_AHEAD_SIZE_BYTES_MIN
-        self._next = max(self._next, end) if sequential else end
-        if not sequential:
-            self._window = READ_AHEAD_SIZE_BYTES_MIN
-            self._ahead_until = 0
-            return
-        if start == 0 or end + self._window // 2 <= self._ahead_until:
-            return
-        until = min(end + self._window, self._entry.size)
-        self._window = min(2 * self._window, READ_AHEAD_SIZE_BYTES_MAX)
-        begin = max(end, self._ahead_until)
-        self._ahead_until = max(until, self._ahead_until)
-        if begin < until and self._local.missing(begin, until - begin):
-            self._want_ahead(begin, until)
+        with self._lock:
+            match self._plan.read(start, end, time.monotonic()):
+                case Ahead(run, begin, until):
+                    self._want_ahead(run, begin, until)
+                case Elsewhere():
+                    self._let_go()
+                case None:
+                    pass
 
-    def _want_ahead(self, start: int, end: int) -> None:
-        waiter, before = self._carriage.new_waiter(), self._ahead
-        self._ahead = waiter
+    def _want_ahead(self, run: int, start: int, end: int) -> None:
+        if not self._local.missing(start, end - start):
+            return
+        waiter, before = self._carriage.new_waiter(), self._ahead.get(run)
+        self._ahead[run] = waiter
 
         def want() -> None:
+            self._carriage.want(waiter, self._entry, start, end, Priority.READ_AHEAD, _ignored)
             if before is not None:
                 self._carriage.unwant(before)
-            self._carriage.want(waiter, self._entry, start, end, Priority.READ_AHEAD, _ignored)
 
         self._state.loop.post(want, _ignored)
+
+    def _let_go(self) -> None:
+        waiters, self._ahead = list(self._ahead.values()), {}
+
+        def unwant() -> None:
+            for waiter in waiters:
+                self._carriage.unwant(waiter)
+
+        if waiters:
+            self._state.loop.post(unwant)
 
     def _wait(self, start: int, end: int) -> None:
         come = threading.Event()
@@ -111,9 +117,9 @@ class ContentReader:
         raise failure[0] if failure else NoHolderOnline("The bytes did not come in time.")
 
     def close(self) -> None:
-        ahead = self._ahead
-        if ahead is not None:
-            self._state.loop.post(lambda: self._carriage.unwant(ahead))
+        self._local.detach()
+        with self._lock:
+            self._let_go()
 
 
 class EmptyReader:

@@ -32,6 +32,7 @@ from sharefs.store.cutting import cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
 from sharefs.store.local import LocalContent
+from sharefs.store.warm import Warm
 
 __all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
 
@@ -69,6 +70,7 @@ class ContentStore:
         self._in_use: WeakValueDictionary[ContentId, LocalContent] = WeakValueDictionary()
         self._recent: deque[LocalContent] = deque(maxlen=RECENT_CONTENTS_MAX)
         self._unsaved: dict[ContentId, LocalContent] = {}
+        self._warm = Warm()
 
     # --- what is here ---------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class ContentStore:
         return self._folder / name[:2] / name
 
     def _new(self, content: ContentId, size: int) -> LocalContent:
-        return LocalContent(self._path(content), content, size, self._note_unsaved)
+        return LocalContent(self._path(content), content, size, self._note_unsaved, self._warm)
 
     def _load(self, content: ContentId) -> LocalContent | None:
         with self._store.readers.lent() as connection:

@@ -16,6 +16,8 @@ from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id, encode_manifest
 from sharefs.records.ids import ContentId
 from sharefs.store.connection import translated
+from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
+from sharefs.store.warm import Warm
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 COPY_SIZE_BYTES_MAX = 1 << 30
@@ -36,6 +38,7 @@ class LocalContent:
         content: ContentId,
         size: int,
         changed: Callable[["LocalContent"], None],
+        warm: Warm,
     ) -> None:
         self.content = content
         self.size = size
@@ -44,6 +47,8 @@ class LocalContent:
         """How many bytes the view was last told to be here; the store's to keep."""
         self._path = path
         self._changed = changed
+        self._warm = warm
+        self._readers = 0
         self._lock = threading.Lock()
         self._offsets = [0]
         self._bits = bytearray()
@@ -86,6 +91,11 @@ class LocalContent:
         assert self.manifest is not None, "asked of a content with a manifest"
         return encode_manifest(self.manifest)
 
+    @property
+    def _past_cache(self) -> bool:
+        """Whether it is so large that it is written past the page cache."""
+        return self.size >= DIRECT_CONTENT_SIZE_BYTES_MIN
+
     def missing(self, offset: int, size: int) -> list[int]:
         """The chunks of a range that are not here; [0] while there is no manifest to tell."""
         if self.manifest is None:
@@ -124,12 +134,44 @@ class LocalContent:
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
+        warm = self._read_warm(offset, size)
+        if warm is not None:
+            return warm
         with self._opened(os.O_RDONLY) as (descriptor, _):
             data = os.pread(descriptor, size, offset)
         if len(data) != size:
             self._distrust()
             raise LocalDamage(f"The file {self._path} is shorter than it was: fetch it again.")
         return data
+
+    def _read_warm(self, offset: int, size: int) -> bytes | None:
+        """From memory, if all of it is there: what is read to its end goes from there."""
+        if not self._readers or not self._past_cache:
+            return None
+        parts, end, offsets = [], offset + size, self._offsets
+        for index in self._indexes(offset, size):
+            data = self._warm.chunk(self.content, index)
+            if data is None:
+                return None
+            begin = offsets[index]
+            parts.append(memoryview(data)[max(offset - begin, 0) : end - begin])
+        for index in self._indexes(offset, size):
+            if offsets[index + 1] <= end:
+                self._warm.drop(self.content, index)
+        return b"".join(parts)
+
+    def attach(self) -> None:
+        """Somebody is going to read what comes, at once."""
+        with self._lock:
+            self._readers += 1
+
+    def detach(self) -> None:
+        """Not any more."""
+        with self._lock:
+            self._readers -= 1
+            last = not self._readers
+        if last:
+            self._warm.drop_all(self.content)
 
     def read_chunk(self, index: int) -> bytes:
         """A chunk as it is served: verified. Raises LocalDamage; a damaged chunk is not here any
@@ -182,10 +224,13 @@ class LocalContent:
         if self.manifest is None:
             raise LocalDamage("The content was freed while it was fetched.")
         assert len(data) == self.manifest.lengths[index], "a verified chunk has its length"
+        write = write_past_cache if self._past_cache else write_fully
         with self._opened(os.O_RDWR) as (descriptor, epoch):
-            _write_fully(descriptor, data, self._offsets[index])
+            write(descriptor, memoryview(data), self._offsets[index])
         with self._lock:
             if epoch == self._epoch and not self._has(index):
+                if self._readers and self._past_cache:
+                    self._warm.keep(self.content, index, data)
                 self._bits[index >> 3] |= 1 << (index & 7)
                 self._here += len(data)
         self._changed(self)
@@ -323,6 +368,7 @@ class LocalContent:
 
     def _forget(self) -> None:
         self._epoch += 1
+        self._warm.drop_all(self.content)
         self._fresh = True
         self._suspect = False
         self._set_bits(bytes(len(self._bits)))
@@ -386,13 +432,6 @@ def _bitmap_size_bytes(manifest: Manifest) -> int:
 def all_bits(count: int) -> bytes:
     """As a bitmap has them: a bit for each chunk."""
     return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
-
-
-def _write_fully(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    view = memoryview(data)
-    done = 0
-    while done < len(view):
-        done += os.pwrite(descriptor, view[done:], offset + done)
 
 
 def _put_in_place(draft: Path, path: Path) -> None:

@@ -4,8 +4,9 @@
 `wants` (who waits), `devices` (who is online, and says what) or `arrivals` (chunks, and the disk),
 which note it in the `books`. `stages` tells where a content stands, `asking` whom to ask about it,
 `schedule` which chunk to ask of whom, `credit` how much may be under way; `content` and `peers` are
-what is known of each, `bitmap` sets of chunks, `line` and `timers` who is next and when, `snapshot`
-what a person is shown, `limits` how fast bytes may come.
+what is known of each, `ahead` how far ahead of a reader bytes are wanted, `bitmap` sets of chunks,
+`line` and `timers` who is next and when, `snapshot` what a person is shown, `limits` how fast bytes
+may come.
 
 Rejected: a heap of chunks for each priority (a holder of some chunks makes it skip, and put back,
 most of them; sets of chunks as whole numbers answer "the first that is wanted and that this

@@ -67,5 +67,15 @@ def test_what_a_kernel_does_not_offer_is_not_asked_for() -> None:
     old = protocol.init(31, 131072, int(protocol.Feature.ASYNC_READ), 64)
     assert len(old) == 64
     assert struct.unpack_from("<IIII", old) == (7, 31, 131072, 1)
-    new = protocol.init(45, 131072, (1 << 32) - 1, 64)
-    assert struct.unpack_from("<IIII", new) == (7, protocol.MINOR, 131072, protocol.FEATURES)
+    new = protocol.init(45, 131072, (1 << 64) - 1, 64)
+    first, second = protocol.FEATURES & 0xFFFFFFFF, protocol.FEATURES >> 32
+    assert struct.unpack_from("<IIII", new) == (7, protocol.MINOR, 131072, first)
+    assert struct.unpack_from("<I", new, 32) == (second,)
+
+
+def test_what_a_kernel_offers_is_read_from_either_half() -> None:
+    extended = int(protocol.Feature.INIT_EXT)
+    body = memoryview(struct.pack("<IIIII44x", 7, 45, 4096, extended | 1, 1 << 4))
+    assert protocol.read_init(body) == (45, 4096, extended | 1 | 1 << 36)
+    short = memoryview(struct.pack("<IIII", 7, 31, 4096, 1))
+    assert protocol.read_init(short) == (31, 4096, 1)
