@@ -14,6 +14,7 @@ import ctypes
 import errno
 import itertools
 import logging
+import mmap
 import os
 import socket
 import subprocess
@@ -23,9 +24,10 @@ from pathlib import Path
 
 from sharefs.errors import MountNotPossible, NoSuchEntry
 from sharefs.mount import protocol
+from sharefs.mount.askers import Askers
 from sharefs.mount.attributes import ROOT_INO, Attributes
 from sharefs.mount.core import UTIME_NOW, Core
-from sharefs.mount.crew import STOP_SECONDS_MAX, Crew
+from sharefs.mount.crew import STOP_SECONDS_MAX, Crew, Crowded
 from sharefs.mount.errnos import Refusal, errno_of
 from sharefs.mount.files import Handle
 from sharefs.mount.names import text_of
@@ -35,7 +37,9 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 1
 """How long the kernel believes names and attributes."""
-BACKGROUND_REQUESTS_MAX = 64
+BACKGROUND_REQUESTS_MAX = 1024
+"""So many reads of pages may be here at once; the kernel keeps back what comes then, even if its
+bytes are here."""
 READY_SECONDS_MAX = 10.0
 MOUNT_SECONDS_MAX = 10.0
 
@@ -63,6 +67,7 @@ class Channel:
         self._listings: dict[int, list[tuple[bytes, Attributes]]] = {}
         self._ready = threading.Event()
         self._can_map_past_cache = False
+        self._askers = Askers()
         self._handlers = self._bind()
         self._crew = Crew(self._serve)
         self.ended = self._crew.ended
@@ -101,6 +106,7 @@ class Channel:
             Operation.RELEASEDIR: self._releasedir,
             Operation.ACCESS: self._access,
             Operation.CREATE: self._create,
+            Operation.INTERRUPT: self._interrupt,
             Operation.DESTROY: lambda ino, body: b"",
             Operation.FORGET: self._forget,
             Operation.BATCH_FORGET: self._forget_many,
@@ -109,38 +115,50 @@ class Channel:
     # --- requests ---------------------------------------------------------------------------------
 
     def _serve(self) -> Iterator[None]:
-        buffer = ctypes.create_string_buffer(protocol.REQUEST_SIZE_BYTES_MAX)
-        request = memoryview(buffer).cast("B")
+        # Its pages take up memory once they are used, and large requests are few.
+        buffer = mmap.mmap(-1, protocol.REQUEST_SIZE_BYTES_MAX)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        request = memoryview(buffer)
         while True:
             # Not os.read, which begins again when a signal was to wake it.
-            size = _system.read(self._device, buffer, protocol.REQUEST_SIZE_BYTES_MAX)
+            size = _system.read(self._device, address, protocol.REQUEST_SIZE_BYTES_MAX)
             if size > 0:
                 self._process(request[:size])
             elif ctypes.get_errno() not in {errno.EINTR, errno.ENOENT, errno.EAGAIN}:
                 # Unmounted, or the device failed: the others will see the same.
                 return
+            while self._crew.may_wait and (put_off := self._askers.resume()):
+                self._process(memoryview(put_off))
             yield
 
     def _process(self, request: memoryview) -> None:
-        _, operation, unique, ino, *_ = protocol.read_header(request)
+        _, operation, unique, ino, _, _, thread, _ = protocol.read_header(request)
         body = request[protocol.HEADER_SIZE_BYTES :]
         handler = self._handlers.get(operation)
+        asker = self._askers.ask(unique, thread)
         data: bytes | None = b""
         number = 0
         try:
             if handler is None:
                 number = errno.ENOSYS
             elif self._may_wait(operation, body):
-                with self._crew.waiting():
+                with self._crew.waiting(), asker.served():
                     data = handler(ino, body)
             else:
                 data = handler(ino, body)
+        except Crowded:
+            if self._askers.put_off(unique, bytes(request)):
+                return
+            number = errno.EBUSY
         except NoSuchEntry:
             number = errno.ESTALE if operation in _BY_INODE else errno.ENOENT
         except BaseException as error:
             number = errno_of(error)
-        if data is None:
-            return
+        self._askers.answered(unique)
+        if data is not None:
+            self._answer(unique, number, data)
+
+    def _answer(self, unique: int, number: int, data: bytes = b"") -> None:
         # Whoever asked may have been killed meanwhile, or the mount be gone.
         with contextlib.suppress(OSError):
             if number:
@@ -148,11 +166,26 @@ class Channel:
             else:
                 os.writev(self._device, (protocol.answer(unique, len(data)), data))
 
+    def _interrupt(self, ino: int, body: memoryview) -> bytes | None:
+        """A signal came to whoever waits for the answer to a request."""
+        unique = protocol.read_number(body)[0]
+        if not self._askers.interrupt(unique):
+            # Another thread is about to serve it, and the kernel has to say this again then; or it
+            # was answered just now, and the kernel does not mind.
+            raise Refusal(errno.EAGAIN)
+        if self._askers.withdraw(unique):
+            self._answer(unique, errno.EINTR)
+        return None
+
     def _may_wait(self, operation: int, body: memoryview) -> bool:
         """Whether it may take longer than the work it is: for the loop, or the network."""
-        if operation in _WITH_BYTES:
-            return not self._handles[protocol.read_number(body)[0]].is_local
-        return operation in _WAIT
+        if operation not in _WITH_BYTES:
+            return operation in _WAIT
+        number, offset, size = protocol.read_read(body)
+        handle = self._handles[number]
+        if operation == Operation.READ and not self._crew.may_wait:
+            return not self._core.has(handle, offset, size)
+        return not handle.is_local
 
     def _init(self, ino: int, body: memoryview) -> bytes:
         minor, read_ahead, offered = protocol.read_init(body)

@@ -63,6 +63,7 @@ class Core:
         self.children = self._listing.children
         self.attributes = self._listing.attributes
         self.read = self._files.read
+        self.has = self._files.has
         self.write = self._files.write
         self.sync = self._files.sync
         self.node_of = self._files.node_of

@@ -37,6 +37,10 @@ def _prepare_wake_signal() -> None:
     _system.siginterrupt(_WAKE_SIGNAL, 1)
 
 
+class Crowded(Exception):
+    """Nobody else would be left to serve if this thread waited."""
+
+
 class Crew:
     """The threads of one mount. Invariant: until it stops, at least one of them is not waiting.
 
@@ -58,10 +62,18 @@ class Crew:
         """Begin, with one thread."""
         self._add()
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether `waiting` is possible now."""
+        return self._waiting < THREADS_MAX - 1
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """In a thread of the crew: for something that may take longer than the work it is."""
+        """In a thread of the crew: for something that may take longer than the work it is. Raises
+        Crowded."""
         with self._lock:
+            if not self.may_wait:
+                raise Crowded
             self._waiting += 1
             short = self._waiting >= len(self._threads)
         if short:

@@ -13,6 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from sharefs import errors
+from sharefs.mount.askers import held
 from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
 from sharefs.mount.nodes import Node, Nodes
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
@@ -221,6 +222,13 @@ class Files:
 
     # --- reading and writing ------------------------------------------------------------------
 
+    def has(self, handle: Handle, offset: int, size: int) -> bool:
+        """Whether `read` would not wait."""
+        seen = handle.seen
+        if handle.draft is not None or seen is None or seen.content is None:
+            return True
+        return self._reader(handle, seen).has(offset, size)
+
     def read(self, handle: Handle, offset: int, size: int) -> bytes:
         """As pread; waits for bytes that are not here."""
         draft = self._overlay.draft(handle.ino)
@@ -235,10 +243,13 @@ class Files:
         assert seen is not None
         if seen.content is None:
             return b""
+        return self._reader(handle, seen).read(offset, size)
+
+    def _reader(self, handle: Handle, seen: Shown) -> Reader:
         if handle.reader is None:
             self._open_reader(handle, seen)
         assert handle.reader is not None
-        return handle.reader.read(offset, size)
+        return handle.reader
 
     def _open_reader(self, handle: Handle, seen: Shown) -> None:
         reader = self._contents.open(seen)
@@ -292,7 +303,7 @@ class Files:
         draft = handle.draft
         if draft is not None and draft.state is State.OPEN:
             return draft
-        with self._copying[handle.ino % COPY_LOCKS]:
+        with held(self._copying[handle.ino % COPY_LOCKS]):
             with self._overlay.lock:
                 draft = None if handle.orphaned else self._overlay.draft(handle.ino)
                 if draft is not None and draft is not handle.draft:

@@ -83,7 +83,12 @@ class View(Protocol):
 
 
 class Reader(Protocol):
-    """An open content; what is not here is fetched."""
+    """An open content; what is not here is fetched, and waited for by `askers.Arrival`, so that a
+    signal to the program ends that."""
+
+    def has(self, offset: int, size: int) -> bool:
+        """Whether `read` would not wait."""
+        ...
 
     def read(self, offset: int, size: int) -> bytes:
         """As pread: fewer bytes only at the end. Waits for bytes to be fetched and verified.

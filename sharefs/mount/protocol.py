@@ -48,6 +48,7 @@ class Operation(enum.IntEnum):
     RELEASEDIR = 29
     ACCESS = 34
     CREATE = 35
+    INTERRUPT = 36
     DESTROY = 38
     BATCH_FORGET = 42
     READDIRPLUS = 44
@@ -97,7 +98,7 @@ read_header = struct.Struct("<IIQQIIII").unpack_from
 """Of every request: size, operation, the number that names it in its answer, node, user, group,
 thread, extensions."""
 read_number = struct.Struct("<Q").unpack_from
-"""The handle or inode at the start of most requests."""
+"""The handle or inode at the start of most requests; what INTERRUPT interrupts."""
 read_word = struct.Struct("<I").unpack_from
 read_words = struct.Struct("<IIII").unpack_from
 read_read = struct.Struct("<QQI").unpack_from

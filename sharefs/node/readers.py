@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
+from sharefs.mount.askers import Arrival, check
 from sharefs.mount.ports import Base, Changes, Draft
 from sharefs.node.carriage import Carriage
 from sharefs.node.replica import Replica
@@ -42,6 +43,10 @@ class ContentReader:
         self._plan = ReadAhead(entry.size)
         self._ahead: dict[int, int] = {}
         """The waiter for what is wanted ahead of each run."""
+
+    def has(self, offset: int, size: int) -> bool:
+        """Whether these bytes are here."""
+        return not self._local.missing(offset, size)
 
     def read(self, offset: int, size: int) -> bytes:
         """Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage."""
@@ -94,7 +99,7 @@ class ContentReader:
             self._state.loop.post(unwant)
 
     def _wait(self, start: int, end: int) -> None:
-        come = threading.Event()
+        come = Arrival()
         failure: list[SharefsError] = []
 
         def done(_: int, error: SharefsError | None) -> None:
@@ -111,10 +116,14 @@ class ContentReader:
             lambda: self._carriage.want(waiter, self._entry, start, end, Priority.READ, done),
             posted,
         )
-        if come.wait(READ_SECONDS_MAX) and not failure:
-            return
-        self._state.loop.post(lambda: self._carriage.unwant(waiter))
-        raise failure[0] if failure else NoHolderOnline("The bytes did not come in time.")
+        here = False
+        try:
+            here = come.wait(READ_SECONDS_MAX) and not failure
+        finally:
+            if not here:
+                self._state.loop.post(lambda: self._carriage.unwant(waiter))
+        if not here:
+            raise failure[0] if failure else NoHolderOnline("The bytes did not come in time.")
 
     def close(self) -> None:
         self._local.detach()
@@ -124,6 +133,10 @@ class ContentReader:
 
 class EmptyReader:
     """A file of no bytes."""
+
+    def has(self, offset: int, size: int) -> bool:
+        """All of none."""
+        return True
 
     def read(self, offset: int, size: int) -> bytes:
         """Nothing."""
@@ -150,6 +163,7 @@ class Contents:
         reader = self.open(entry)
         try:
             for offset in range(0, entry.size, COPY_SIZE_BYTES):
+                check()
                 _write_fully(target, reader.read(offset, COPY_SIZE_BYTES), offset)
         finally:
             reader.close()

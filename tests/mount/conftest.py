@@ -53,3 +53,20 @@ def fuse() -> None:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def mount_point(tmp_path: Path) -> Path:
+    return tmp_path / "mount"
+
+
+@pytest.fixture
+def mounted(core: Core, mount_point: Path, fuse: None) -> Iterator[kernel.Mounted]:
+    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point))
+    yield mounted
+    mounted.unmount()
+
+
+@pytest.fixture
+def family(mounted: kernel.Mounted) -> Path:
+    return mounted.mount_point / "Family"

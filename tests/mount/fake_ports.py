@@ -15,6 +15,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from sharefs import errors
+from sharefs.mount.askers import Arrival
 from sharefs.mount.ports import Base, Draft, SpaceFolder
 from sharefs.records.entry import EntryType, check_name
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId
@@ -33,13 +34,14 @@ class FakeHouse:
         self.names: dict[int, dict[str, int]] = {}
         self.items: dict[tuple[int, ItemId], int] = {}
         self.bytes: dict[ContentId, bytes] = {}
-        self.ghosts: dict[ContentId, threading.Event] = {}
+        self.ghosts: dict[ContentId, Ghost] = {}
         self.offline: set[ContentId] = set()
         self.published: list[tuple[str, bytes]] = []
         self.notes: dict[Path, tuple[int, str, Base | None]] = {}
         self.fail_publications = False
         self.room = (1 << 40, 1 << 39)
         self._lock = threading.RLock()
+        self._changed = threading.Condition()
         self._ino = 1
         self._sequence = 0
         self._drafts = 0
@@ -224,13 +226,20 @@ class FakeHouse:
         self.bytes[content] = data
         return content
 
-    def make_ghost(self, ino: int) -> threading.Event:
-        """Its bytes are elsewhere until the event is set."""
+    def make_ghost(self, ino: int) -> "Ghost":
+        """Its bytes are elsewhere until that is set."""
         row = self.rows[ino]
         assert row.content is not None
         self.rows[ino] = replace(row, local=0)
-        self.ghosts[row.content] = threading.Event()
+        self.ghosts[row.content] = Ghost(self._changed)
         return self.ghosts[row.content]
+
+    def await_waiting(self, count: int, seconds: float) -> None:
+        """Until so many wait for all ghosts together."""
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: sum(ghost.waiting for ghost in self.ghosts.values()) == count, seconds
+            )
 
     def content(self, row: Shown) -> bytes:
         if row.content is None:
@@ -357,6 +366,51 @@ class FakeHouse:
         self._queue.put((draft, done))
 
 
+class Ghost:
+    """Bytes that are elsewhere until they are `set`, and how many threads wait for them."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._changed = changed
+        self._waiting: list[Arrival] = []
+        self._here = False
+        self.waits = 0
+        """How often somebody began to wait."""
+
+    @property
+    def here(self) -> bool:
+        return self._here
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def set(self) -> None:
+        with self._changed:
+            self._here = True
+            for arrival in self._waiting:
+                arrival.set()
+
+    def wait(self, seconds: float) -> bool:
+        arrival = Arrival()
+        with self._changed:
+            if self._here:
+                return True
+            self._waiting.append(arrival)
+            self.waits += 1
+            self._changed.notify_all()
+        try:
+            return arrival.wait(seconds)
+        finally:
+            with self._changed:
+                self._waiting.remove(arrival)
+                self._changed.notify_all()
+
+    def await_waiting(self, count: int, seconds: float) -> bool:
+        """Whether so many wait, before the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._waiting) == count, seconds)
+
+
 class FakeReader:
     """Reads from memory; waits for a ghost's event."""
 
@@ -364,6 +418,10 @@ class FakeReader:
         self._house = house
         self._entry = entry
         self.closed = False
+
+    def has(self, offset: int, size: int) -> bool:
+        ghost = self._house.ghosts.get(self._entry.content) if self._entry.content else None
+        return ghost is None or ghost.here
 
     def read(self, offset: int, size: int) -> bytes:
         assert not self.closed

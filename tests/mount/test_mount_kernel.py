@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,23 +20,6 @@ from tests.mount.conftest import Timers
 from tests.mount.fake_ports import FakeHouse
 
 WAIT_SECONDS = 20
-
-
-@pytest.fixture
-def mount_point(tmp_path: Path) -> Path:
-    return tmp_path / "mount"
-
-
-@pytest.fixture
-def mounted(core: Core, mount_point: Path, fuse: None) -> Iterator[kernel.Mounted]:
-    mounted = kernel.mount(core, kernel.prepare_mount_point(mount_point))
-    yield mounted
-    mounted.unmount()
-
-
-@pytest.fixture
-def family(mounted: kernel.Mounted) -> Path:
-    return mounted.mount_point / "Family"
 
 
 def run(command: str, folder: Path) -> str:
