@@ -38,7 +38,7 @@ from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.snapshot import Progress
 from sharefs.wire.message import TransferMessage
-from sharefs.wire.transfer import Ask, Chunk, Lack, Later, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Chunk, Lack, Later, Offer, WantChunks
 
 log = logging.getLogger("sharefs.node")
 
@@ -177,6 +177,8 @@ class Carriage:
                 self.serving.answer(device, message)
             case WantChunks():
                 self.serving.wanted(device, message)
+            case Cancel():
+                self.serving.cancelled(device, message)
             case Chunk():
                 self._chunk_arrived(device, message, payload)
             case Offer():

@@ -23,7 +23,15 @@ from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
 from sharefs.wire.message import encode_message
-from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Chunk, Lack, Offer, WantChunks
+from sharefs.wire.transfer import (
+    SMALL_CONTENT_SIZE_BYTES_MAX,
+    Ask,
+    Cancel,
+    Chunk,
+    Lack,
+    Offer,
+    WantChunks,
+)
 
 log = logging.getLogger("sharefs.node")
 
@@ -149,6 +157,21 @@ class Serving:
                 )
         if lacking:
             self._state.send(device, Lack(want.space, want.content, tuple(lacking)))
+        self._read(device, line)
+
+    def cancelled(self, device: DeviceId, cancel: Cancel) -> None:
+        """Do not send these, but what the sockets have already."""
+        line = self._lines.get(device)
+        if line is None:
+            return
+
+        def cancelled(chunk: _Wanted) -> bool:
+            return chunk.content == cancel.content and chunk.index in cancel.indexes
+
+        line.wanted = deque(chunk for chunk in line.wanted if not cancelled(chunk))
+        for chunk, _ in filter(lambda each: cancelled(each[0]), line.ready):
+            line.release(chunk)
+        line.ready = deque(each for each in line.ready if not cancelled(each[0]))
         self._read(device, line)
 
     def gone(self, device: DeviceId) -> None:

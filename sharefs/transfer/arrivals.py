@@ -5,11 +5,12 @@ What comes late is still kept.
 """
 
 from sharefs.records.ids import ContentId, DeviceId
-from sharefs.transfer import bitmap, events
+from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.books import Books
 from sharefs.transfer.content import Content
 from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
 from sharefs.transfer.stages import Stages
+from sharefs.wire.transfer import Cancel
 
 
 class Arrivals:
@@ -25,7 +26,7 @@ class Arrivals:
         content = self._books.contents.get(content_id)
         if content is None or not content.useful or not content.knows(index):
             return False
-        asked = content.requested.get(index) == device
+        asked = device in content.asked_of(index)
         much = self._books.schedule.unsafe_bytes > UNSAFE_BYTES_MAX
         new = index not in content.storing and not content.have >> index & 1
         return new and (asked or not (much or device in self._books.distrust.of(content_id)))
@@ -63,11 +64,22 @@ class Arrivals:
             self._books.hungry[event.device] = None
         if content is None or not worth:
             return
+        for other in content.asked_of(event.index):
+            if other != event.device:
+                self._cancel(content, event.index, other)
         content.store(event.index, event.size_bytes)
         self._books.schedule.storing_bytes += event.size_bytes
         content.source(event.device, now).add(event.size_bytes, now)
         if holder := content.holders.get(event.device):
             holder.lost = 0
+
+    def _cancel(self, content: Content, index: int, device: DeviceId) -> None:
+        """A chunk need not be sent any more."""
+        peer = self._books.peers[device]
+        peer.flow.forget((content.id, index))
+        self._books.hungry[device] = None
+        if space := content.space_for(peer):
+            self._books.do(effects.Send(device, Cancel(space, content.id, (index,))))
 
     def stored(self, event: events.StoreEvent) -> None:
         """What the disk made of a content."""

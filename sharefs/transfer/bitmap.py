@@ -30,6 +30,12 @@ def lowest(chunks: int) -> int:
     return (chunks & -chunks).bit_length() - 1
 
 
+def lowest_from(chunks: int, begin: int) -> int:
+    """The least index from `begin` on, or else the least, in a set that is not empty."""
+    later = chunks >> begin
+    return begin + lowest(later) if later else lowest(chunks)
+
+
 def indexes(chunks: int) -> Iterator[int]:
     """The members of a finite set in order, in time linear in the greatest of them."""
     assert chunks >= 0, "ALL has no last member"

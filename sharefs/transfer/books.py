@@ -29,7 +29,7 @@ class Books:
         """For each waiter."""
         self.distrust = Distrust()
         self.in_vain = InVain()
-        self.schedule = Schedule(self.peers)
+        self.schedule = Schedule(self.peers, me)
         self.touched: dict[ContentId, None] = {}
         """Contents to be looked at before `handle` returns."""
         self.hungry: dict[DeviceId, None] = {}
@@ -72,8 +72,8 @@ class Books:
         if peer and asked and not asked.answered:
             peer.questions -= 1
         content.holders.pop(device, None)
-        for index in [i for i, source in content.requested.items() if source == device]:
-            content.release(index)
+        for index in content.awaited_from(device):
+            content.unrequest(index, device)
             if peer:
                 peer.flow.forget((content.id, index))
         if content.waiters:

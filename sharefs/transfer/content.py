@@ -1,7 +1,7 @@
 """What is known of one content that is wanted: what is here, on its way, and who holds it?
 
 Invariant: `busy` is the chunks that are here, asked for, or being stored, so that
-`wanted[priority] & ~busy` is what is still to be asked for.
+`wanted[priority] & ~busy` is what is still to be asked for. `seconds` is of chunks in `requested`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -98,6 +98,8 @@ class Content:
         self.have_bytes = 0
         self.busy = bitmap.NONE
         self.requested: dict[int, DeviceId] = {}
+        self.seconds: dict[int, DeviceId] = {}
+        """Of some of these chunks, whom they were asked of as well."""
         self.storing: dict[int, int] = {}
         """Chunks being verified and written, with the bytes they take up in memory."""
         self.waiters: dict[int, Waiter] = {}
@@ -164,6 +166,10 @@ class Content:
         for waiter in self.waiters.values():
             self._want(waiter)
 
+    def blocks(self, index: int) -> bool:
+        """Whether a program is blocked on a chunk."""
+        return bool(self.wanted[Priority.READ] >> index & 1)
+
     def needed(self) -> int:
         """All chunks that somebody waits for."""
         return reduce(or_, self.wanted)
@@ -198,6 +204,11 @@ class Content:
         for waiter in self.waiters.values():
             waiter.missing &= ~new
 
+    def length(self, index: int) -> int:
+        """The size of a chunk, in bytes."""
+        assert self.layout, "chunks have no meaning without a manifest"
+        return self.layout.length(index)
+
     def _length_of(self, chunks: int) -> int:
         assert self.layout, "chunks have no meaning without a manifest"
         if chunks == bitmap.span(0, self.layout.count):
@@ -225,27 +236,58 @@ class Content:
 
     def request(self, index: int, device: DeviceId) -> None:
         """A chunk is being asked for."""
-        assert not self.busy >> index & 1, "no chunk is asked of two holders at a time"
+        assert not self.busy >> index & 1, "what is coming is not asked for again"
         self.requested[index] = device
         self.busy |= 1 << index
 
+    def request_again(self, index: int, device: DeviceId) -> None:
+        """A chunk that was asked for is being asked of somebody else as well."""
+        assert index in self.requested, "a second comes after the first"
+        assert index not in self.seconds, "a chunk is asked of two holders at the most"
+        self.seconds[index] = device
+
+    def asked_of(self, index: int) -> list[DeviceId]:
+        """Who is to send a chunk."""
+        asked = (self.requested.get(index), self.seconds.get(index))
+        return [device for device in asked if device is not None]
+
+    def awaited_from(self, device: DeviceId) -> list[int]:
+        """The chunks that a device is to send."""
+        asked = (*self.requested.items(), *self.seconds.items())
+        return [index for index, source in asked if source == device]
+
+    def unrequest(self, index: int, device: DeviceId) -> bool:
+        """A device will not send a chunk. Whether it was to, and nobody else is."""
+        if self.seconds.get(index) == device:
+            del self.seconds[index]
+        elif self.requested.get(index) == device:
+            if index not in self.seconds:
+                self.release(index)
+                return True
+            self.requested[index] = self.seconds.pop(index)
+        return False
+
+    def _unask(self, index: int) -> None:
+        self.requested.pop(index, None)
+        self.seconds.pop(index, None)
+
     def store(self, index: int, size_bytes: int) -> None:
         """A chunk is being stored."""
-        self.requested.pop(index, None)
+        self._unask(index)
         self.storing[index] = size_bytes
         self.busy |= 1 << index
 
     def stored(self, index: int) -> int:
         """A chunk can be read. Returns the bytes of memory that it no longer takes."""
         size_bytes = self.storing.pop(index, 0)
-        self.requested.pop(index, None)
+        self._unask(index)
         self.add_have(1 << index)
         return size_bytes
 
     def release(self, index: int) -> int:
         """A chunk is to be asked for again. Returns the bytes of memory that it no longer takes."""
         size_bytes = self.storing.pop(index, 0)
-        self.requested.pop(index, None)
+        self._unask(index)
         if not self.have >> index & 1:
             self.busy &= ~(1 << index)
         return size_bytes

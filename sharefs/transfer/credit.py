@@ -1,22 +1,26 @@
 """How much may be under way from one device, and when is it lost?
 
 Theory of operation. Chunks are pulled, and a device sends them in the order they were asked for.
-Credit is the number of bytes that may be under way: it starts at 4 MiB, grows with what comes up
-to what the device delivers in half a second (at most 16 MiB), and is halved when nothing comes for
-a while. Half a second keeps a fast link full, a blocked read behind a fetch short, and a slow
-holder's share of a content's last chunks small. A chunk is lost when the device delivers nothing
-at all for some seconds, or went on delivering what was asked of it long after that chunk.
+Credit is the number of bytes that may be under way. Four chunks always may, so that one is read
+while another travels, and a third is verified here. Beyond that, credit grows by what arrives, so
+that it doubles in a round trip, until it is twice what the device delivers in the time from a
+question to its answer, or 8 MiB: more would only make a queue, which a blocked read has to wait
+behind. It is halved when nothing comes for a while. A chunk is lost when the device delivers
+nothing at all for some seconds, or went on delivering what was asked of it long after that chunk.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from sharefs.records.content import MIB
 from sharefs.records.ids import ContentId
 
-CREDIT_BYTES_START = 4 * MIB
-CREDIT_BYTES_MIN = MIB
-CREDIT_BYTES_MAX = 16 * MIB
-CREDIT_TIME_S = 0.5
+CREDIT_CHUNKS_MIN = 4
+CREDIT_BYTES_START = MIB
+CREDIT_BYTES_MAX = 8 * MIB
+CREDIT_GAIN = 2
+SERVICE_S = 0.02
+"""What a device takes to read, verify and encipher a chunk, beside the round trip."""
 READ_RESERVE_BYTES = 4 * MIB
 """A blocked read may go this far beyond the credit that others have used up."""
 SILENCE_S_MAX = 4.0
@@ -24,7 +28,9 @@ EXCUSED_S_MAX = 120.0
 """So long a device may put off what it was asked for."""
 OVERTAKEN_CHUNKS_MAX = 16
 RATE_ASSUMED_BYTES_PER_S = MIB
+ROUND_TRIP_ASSUMED_S = 0.05
 """Before anything was measured."""
+ROUND_TRIPS_KEPT = 8
 METER_WINDOW_S = 0.25
 METER_IDLE_S = 2.0
 
@@ -34,9 +40,9 @@ ChunkKey = tuple[ContentId, int]
 class Meter:
     """Bytes a second, over the time in which some were awaited."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, bytes_per_s: float = 0.0) -> None:
         self.total_bytes = 0
-        self.bytes_per_s = 0.0
+        self.bytes_per_s = bytes_per_s
         self._window_at = now
         self._window_bytes = 0
         self._last_at = now
@@ -76,25 +82,71 @@ class Request:
 class Flow:
     """The chunks under way from one device. `requests` is in the order in which they were asked."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, bytes_per_s: float = 0.0) -> None:
         self.requests: dict[ChunkKey, Request] = {}
         self.credit_bytes = CREDIT_BYTES_START
         self.under_way_bytes = 0
         self.stalled = False
         """Something was lost, and nothing has come since: ask for one chunk at a time."""
-        self.meter = Meter(now)
+        self.meter = Meter(now, bytes_per_s)
+        self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
         self._progress_at = now
         self._arrived_at = now
         """When something came, or the first of what is under way was asked for."""
         self._serial = 0
         self._serial_arrived = 0
 
+    # --- how far it is --------------------------------------------------------------------------
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """The least of the latest: what a queue adds is not of the way. None if not measured."""
+        return min(self._round_trips, default=None)
+
+    def measured(self, round_trip_s: float) -> None:
+        """An answer came after so long."""
+        self._round_trips.append(round_trip_s)
+
+    @property
+    def _way_s(self) -> float:
+        known = self.round_trip_s
+        return SERVICE_S + (ROUND_TRIP_ASSUMED_S if known is None else known)
+
+    def ready_in_s(self, size_bytes: int, now: float) -> float:
+        """How long a chunk would take that is asked for now."""
+        return (
+            self._way_s + self._silence_s(now) + self._delivery_s(self.under_way_bytes + size_bytes)
+        )
+
+    def awaited_s(self, key: ChunkKey, now: float) -> float:
+        """How long a chunk will probably take that was asked for."""
+        serial = self.requests[key].serial
+        ahead = sum(each.size_bytes for each in self.requests.values() if each.serial <= serial)
+        return self._silence_s(now) + self._delivery_s(ahead)
+
+    def _silence_s(self, now: float) -> float:
+        """Longer than it should have been: who was silent for long may well be so as long again."""
+        if not self.requests:
+            return 0.0
+        oldest = next(iter(self.requests.values()))
+        due = self._progress_at + self._way_s + self._delivery_s(oldest.size_bytes)
+        return max(0.0, now - due)
+
+    def _delivery_s(self, size_bytes: int) -> float:
+        return size_bytes / (self.meter.bytes_per_s or RATE_ASSUMED_BYTES_PER_S)
+
+    # --- what is under way ----------------------------------------------------------------------
+
     def admits(self, size_bytes: int, *, urgent: bool) -> bool:
         """Whether one more chunk may be asked for. One always may if none is under way."""
         if not self.requests:
             return True
-        limit = self.credit_bytes + (READ_RESERVE_BYTES if urgent else 0)
-        return not self.stalled and self.under_way_bytes + size_bytes <= limit
+        if self.stalled:
+            return False
+        few = len(self.requests) < CREDIT_CHUNKS_MIN
+        limit = CREDIT_BYTES_MAX if few else self.credit_bytes
+        limit += READ_RESERVE_BYTES if urgent else 0
+        return self.under_way_bytes + size_bytes <= limit
 
     def ask(self, key: ChunkKey, size_bytes: int, now: float) -> None:
         """A chunk is being asked for."""
@@ -124,8 +176,8 @@ class Flow:
         self.meter.add(size_bytes, now)
         grown = min(self.credit_bytes + size_bytes, CREDIT_BYTES_MAX)
         if self.meter.bytes_per_s:
-            grown = min(grown, int(self.meter.bytes_per_s * CREDIT_TIME_S))
-        self.credit_bytes = max(grown, CREDIT_BYTES_MIN)
+            grown = min(grown, int(CREDIT_GAIN * self.meter.bytes_per_s * self._way_s))
+        self.credit_bytes = max(grown, CREDIT_BYTES_START)
 
     def excuse(self, now: float) -> None:
         """It says that what was asked of it comes later: believed for a while."""
@@ -136,8 +188,7 @@ class Flow:
         if not self.requests:
             return None
         oldest = next(iter(self.requests.values()))
-        rate = self.meter.bytes_per_s or RATE_ASSUMED_BYTES_PER_S
-        return self._progress_at + SILENCE_S_MAX + oldest.size_bytes / rate
+        return self._progress_at + SILENCE_S_MAX + self._delivery_s(oldest.size_bytes)
 
     def give_up(self, now: float) -> list[ChunkKey]:
         """Take out what is lost, with halved credit if something is."""
@@ -150,7 +201,7 @@ class Flow:
         for key in lost:
             self.forget(key)
         if lost:
-            self.credit_bytes = max(self.credit_bytes // 2, CREDIT_BYTES_MIN)
+            self.credit_bytes = max(self.credit_bytes // 2, CREDIT_BYTES_START)
         return lost
 
     def _overtaken(self, request: Request, now: float) -> bool:

@@ -116,8 +116,8 @@ class Devices:
         for index in lack.indexes:
             if index < content.layout.count:
                 holder.chunks &= ~(1 << index)
-                if content.requested.get(index) == peer.device:
-                    content.release(index)
+                if peer.device in content.asked_of(index):
+                    content.unrequest(index, peer.device)
                     peer.flow.forget((content.id, index))
         self._books.hungry[peer.device] = None
         if not holder.chunks & bitmap.span(0, content.layout.count):
@@ -129,8 +129,8 @@ class Devices:
         lost: dict[ContentId, None] = {}
         for content_id, index in peer.flow.give_up(now):
             content = self._books.contents.get(content_id)
-            if content and content.requested.get(index) == device:
-                content.release(index)
+            if content and device in content.asked_of(index):
+                content.unrequest(index, device)
                 lost[content_id] = None
         for content_id in lost:
             self._lost(self._books.contents[content_id], device, now)

@@ -10,10 +10,10 @@ a fetch. Each content stands at a stage:
   those who wait only for such chunks fail;
 - IDLE: nobody waits; what was learnt of the holders is kept for the next read.
 
-A chunk is *wanted*, then *requested* from one device, then *storing* (verified and written by
-`node`), then here. It goes back to wanted when the device loses it, lacks it, goes away, or sent
-something else; in the last case the device is not asked about that content again. What comes
-late is still kept.
+A chunk is *wanted*, then *requested* from one device (or, if that one is slow, from a second one
+too), then *storing* (verified and written by `node`), then here. It goes back to wanted when the
+device loses it, lacks it, goes away, or sent something else; in the last case the device is not
+asked about that content again. What comes late is still kept.
 
 What it does not do: touch the bytes of chunks (only small contents that came whole are checked
 here), or say no twice: answers from devices that were not asked, and whatever concerns contents
@@ -97,8 +97,10 @@ class Transfer:
             self._books.touch(content_id)
         while (device := self._books.peer_timers.pop_due(now)) is not None:
             self._devices.time_out(device, now)
-        look_at = self._books.schedule.look_at
-        if look_at is not None and look_at <= now:
+        look_at, second_at = self._books.schedule.look_at, self._books.schedule.second_at
+        if second_at is not None and second_at <= now:
+            self._books.schedule.second_at = None
+        if any(at is not None and at <= now for at in (look_at, second_at)):
             self._books.hungry.update(dict.fromkeys(self._books.peers))
 
     def _limit(self, event: events.LimitsChanged, now: float) -> None:
@@ -129,7 +131,7 @@ class Transfer:
                 for device in self._books.hungry
                 if device in self._books.peers
             ),
-            key=lambda peer: peer.flow.stalled,
+            key=lambda peer: peer.reluctance(now),
         )
         self._books.hungry.clear()
         for send in self._books.schedule.fill(hungry, now):
@@ -144,6 +146,7 @@ class Transfer:
             self._books.content_timers.earliest(),
             self._books.peer_timers.earliest(),
             self._books.schedule.look_at,
+            self._books.schedule.second_at,
         )
         at = min((due for due in dues if due is not None), default=None)
         if at is not None and (self._timer_at is None or at < self._timer_at):

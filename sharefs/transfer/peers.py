@@ -25,6 +25,10 @@ class Peer:
         """It said whether it holds something."""
         self.misses += ((0 if holds else 1) - self.misses) * _MISS_WEIGHT
 
+    def reluctance(self, now: float) -> tuple[bool, float]:
+        """Whom to give chunks to first: the least, which would deliver soonest."""
+        return self.flow.stalled, self.flow.ready_in_s(0, now)
+
     def cost(self, *, likely: bool) -> float:
         """Whom to ask first: the least cost. Spreads questions over those who hold things."""
         return (0.0 if likely else self.misses) + self.questions / _QUESTIONS_LIKE_A_MISS

@@ -1,9 +1,11 @@
 """Which chunk is asked of which device next?
 
 Theory of operation. Chunks of contents that a program is blocked on come first, then read-ahead,
-then fetches, and so on; in each, contents in order of arrival, and the lowest chunk that this
-device has. Contents of spaces that are to go first do so among those of one priority. A device
-that has stalled gets nothing while another, that has not, holds the same chunks.
+then fetches, and so on; in each, contents in order of arrival, but contents of spaces that are to
+go first do so among those of one priority. For readers, the lowest chunk that this device has is
+asked for; otherwise the one that the fewest have. A device that has stalled gets nothing while
+another, that has not, holds the same chunks. A chunk that is slow to come may be asked of a second
+device (`seconds`), when nothing else is left to be asked of that one.
 
 Where there are limits, all devices are looked at together, the most urgent chunks first: else one
 that has nothing urgent could take what the limits let through.
@@ -24,6 +26,8 @@ from sharefs.transfer.effects import Send
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limits
 from sharefs.transfer.peers import Peer
+from sharefs.transfer.rarity import beginning, rarest
+from sharefs.transfer.seconds import LOOK_AGAIN_S, candidates, second_is_sooner
 from sharefs.wire.transfer import INDEXES_MAX, WantChunks
 
 UNSAFE_BYTES_MAX = 64 * MIB
@@ -34,7 +38,7 @@ UNSAFE_BYTES_TO_GO_ON = 48 * MIB
 class Schedule:
     """The contents that have chunks to be asked for, in order."""
 
-    def __init__(self, peers: Mapping[DeviceId, Peer]) -> None:
+    def __init__(self, peers: Mapping[DeviceId, Peer], me: DeviceId) -> None:
         self.storing_bytes = 0
         """What came and is being verified and written."""
         self.unsaved_bytes = 0
@@ -42,12 +46,17 @@ class Schedule:
         self._held_back = False
         """Something was not asked for because the limit is reached."""
         self._peers = peers
+        self._me = me
         self._ready: list[dict[ContentId, Content]] = [{} for _ in Priority]
         self.limits = Limits()
         self.ranks: Mapping[SpaceId, int] = {}
         """Of spaces that do not come in order of arrival."""
         self.look_at: float | None = None
         """When something that the limits hold back may be asked for."""
+        self.second_at: float | None = None
+        """When some device may turn out to be so slow that another is asked as well."""
+        self._under_way: dict[ContentId, Content] = {}
+        """Contents of which chunks were asked for."""
 
     def add(self, content: Content) -> None:
         """A content may have chunks to be asked for."""
@@ -57,8 +66,8 @@ class Schedule:
 
     def discard(self, content: ContentId) -> None:
         """A content is forgotten."""
-        for ready in self._ready:
-            ready.pop(content, None)
+        for contents in (*self._ready, self._under_way):
+            contents.pop(content, None)
 
     def rank(self, content: Content) -> int:
         """Whether it comes before others of its priority, or after them."""
@@ -66,25 +75,19 @@ class Schedule:
 
     def fill(self, peers: Sequence[Peer], now: float) -> list[Send]:
         """Ask devices, in this order, for as much as credit and limits allow."""
-        if not self.limits:
-            return [send for peer in peers for send in self._fill(peer, Priority, now)]
-        if peers:
+        if self.limits and peers:
             self.look_at = None
-        return [
-            send
-            for priority in Priority
-            for peer in peers
-            for send in self._fill(peer, (priority,), now)
-        ]
+        turns: list[Iterable[Priority]] = [(p,) for p in Priority] if self.limits else [Priority]
+        sends = [send for turn in turns for peer in peers for send in self._fill(peer, turn, now)]
+        return sends + [send for peer in peers for send in self._ask_again(peer, now)]
 
     def _fill(self, peer: Peer, priorities: Iterable[Priority], now: float) -> list[Send]:
         batches: dict[ContentId, tuple[Content, list[int]]] = {}
         while found := self._next(peer, priorities, now):
             content, index, size_bytes = found
-            if space := content.space_for(peer):
-                self.limits.take(space, peer.device, size_bytes, now)
             content.request(index, peer.device)
-            peer.flow.ask((content.id, index), size_bytes, now)
+            self._under_way[content.id] = content
+            self._take(content, index, size_bytes, peer, now)
             batches.setdefault(content.id, (content, []))[1].append(index)
         return [
             send for content, indexes in batches.values() for send in _sends(peer, content, indexes)
@@ -131,19 +134,46 @@ class Schedule:
                 elif (usable := self._usable(content, peer, pending)) and self._open(
                     content, peer, now
                 ):
-                    found = content, bitmap.lowest(usable)
+                    found = content, self._pick(content, usable, priority)
                     break
             for content_id in spent:
                 del ready[content_id]
             if found:
                 content, index = found
-                size_bytes = content.layout.length(index) if content.layout else 0
+                size_bytes = content.length(index)
                 urgent = priority is Priority.READ
                 room = self._has_room(size_bytes, urgent=urgent)
                 if room and peer.flow.admits(size_bytes, urgent=urgent):
                     return content, index, size_bytes
                 return None
         return None
+
+    def _pick(self, content: Content, usable: int, priority: Priority) -> int:
+        assert content.layout, "chunks have no meaning without a manifest"
+        if priority.urgent:
+            return bitmap.lowest(usable)
+        held = (holder.chunks for holder in content.holders.values())
+        return rarest(usable, held, beginning(self._me, content.id, content.layout.count))
+
+    def _ask_again(self, peer: Peer, now: float) -> list[Send]:
+        """Ask a device for what another was asked for, and will be slow to send."""
+        sends = []
+        for content in [each for each in self._under_way.values() if not each.requested]:
+            del self._under_way[content.id]
+        for content in self._under_way.values():
+            for index, size_bytes, urgent in candidates(content, peer):
+                if not second_is_sooner(content, index, peer, self._peers, now):
+                    self.second_at = self.second_at or now + LOOK_AGAIN_S
+                elif self._has_room(size_bytes, urgent=urgent) and self._open(content, peer, now):
+                    content.request_again(index, peer.device)
+                    self._take(content, index, size_bytes, peer, now)
+                    sends += _sends(peer, content, [index])
+        return sends
+
+    def _take(self, content: Content, index: int, size_bytes: int, peer: Peer, now: float) -> None:
+        if space := content.space_for(peer):
+            self.limits.take(space, peer.device, size_bytes, now)
+        peer.flow.ask((content.id, index), size_bytes, now)
 
     def try_take(self, content: Content, peer: Peer, now: float) -> bool:
         """Whether the limits let a whole content through, which then is taken to travel."""

@@ -39,6 +39,7 @@ TransferMessage = (
     transfer.Ask
     | transfer.Offer
     | transfer.WantChunks
+    | transfer.Cancel
     | transfer.Chunk
     | transfer.Lack
     | transfer.Later

@@ -45,6 +45,14 @@ class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
 
 
+class Cancel(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=40):
+    """Do not send these chunks any more, if they are not on their way yet."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
+
+
 class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=35):
     """A chunk; its bytes are the message's second frame."""
 

@@ -14,7 +14,7 @@ from sharefs.spaces.ticket import Address, Door
 from sharefs.wire.message import Message, encode_message
 from sharefs.wire.session import Bye, Hello, Ping, Pong, Redeemed, Refused
 from sharefs.wire.sync import Page, Pull, PullRoster, RosterOperations, Summary
-from sharefs.wire.transfer import Ask, Chunk, Lack, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Chunk, Lack, Offer, WantChunks
 from tests import shapes
 from tests.node.node_parties import Party, Raw, until
 
@@ -34,6 +34,7 @@ def messages(space: SpaceId, content: ContentId) -> list[Message]:
         Ask(space, content, True, True),
         Offer(space, content, True, b"\xff", b"junk", b"junk"),
         WantChunks(space, content, (0, 7, 8, 2**31)),
+        Cancel(space, content, (0, 2**31)),
         Chunk(space, content, 2**31),
         Lack(space, content, (0, 2**31)),
     ]
@@ -200,6 +201,38 @@ def test_chunks_are_read_only_as_far_as_they_are_taken(
     until(lambda: len(mallory.heard(Chunk)) == 20 * count)
     assert max(held) <= 1_100_000
     assert not anna.node.loop.call(lambda: dict(serving._lines))
+
+
+def test_what_is_cancelled_is_not_sent(
+    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "HELD_CHUNKS_MAX", 3)
+    anna.write("big", random.Random(2).randbytes(3_000_000))
+    content, space = content_of(anna, "big"), space_of(anna)
+    local = anna.node.state.contents.known(content)
+    assert local is not None
+    assert local.manifest is not None
+    indexes = tuple(range(len(local.manifest.lengths)))
+    send, taken = anna.node.state.mesh.send, Event()
+
+    def refuse(key: PublicKey, channel: Channel, frames: tuple[bytes, ...]) -> bool:
+        if channel is Channel.BULK and not taken.is_set():
+            return False
+        return send(key, channel, frames)
+
+    monkeypatch.setattr(anna.node.state.mesh, "send", refuse)
+    mallory.say(WantChunks(space, content, indexes))
+    (line,) = until(
+        lambda: anna.node.loop.call(lambda: list(anna.node.carriage.serving._lines.values()))
+    )
+    until(lambda: len(line.ready) == 3, "these were read")
+    mallory.say(Cancel(space, content, (0, *indexes[5:])), Cancel(NOWHERE, NOTHING, (1,)))
+    mallory.settle()
+    taken.set()
+    until(lambda: len(mallory.heard(Chunk)) >= 4)
+    mallory.settle()
+    assert sorted(chunk.index for chunk in mallory.heard(Chunk)) == [1, 2, 3, 4]
+    assert line.held_bytes == line.held_chunks == 0
 
 
 def test_more_chunks_than_anybody_needs_are_ignored(

@@ -106,6 +106,9 @@ def sound(machine: Transfer) -> None:
         assert peer.flow.under_way_bytes == sum(request.size_bytes for request in requests)
     for content in machine._books.contents.values():
         busy = content.have
+        assert content.seconds.keys() <= content.requested.keys()
+        for index, device in content.seconds.items():
+            assert content.requested[index] != device, "the second is another"
         for index in (*content.requested, *content.storing):
             assert not busy >> index & 1, "a chunk is in one state"
             busy |= 1 << index

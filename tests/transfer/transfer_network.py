@@ -22,7 +22,7 @@ from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.machine import Transfer
-from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Lack, Offer, WantChunks
+from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Cancel, Lack, Offer, WantChunks
 
 SPACE = SpaceId(b"s" * 32)
 ME = DeviceId(b"m" * 16)
@@ -77,6 +77,8 @@ class Holder:
     mute: bool = False
     """Takes everything, answers nothing."""
     withholds_chunks: bool = False
+    cancelled: set[tuple[ContentId, int]] = field(default_factory=set)
+    """Chunks that are not sent, although their turn would still have come."""
     loses: list[type] = field(default_factory=list)
     """Each entry: one answer to a message of that type gets lost."""
 
@@ -98,6 +100,9 @@ class Network:
         self.reports: list[effects.Report] = []
         self.asks: list[tuple[float, DeviceId, Ask]] = []
         self.wants: list[tuple[float, DeviceId, ContentId, int]] = []
+        self.cancels: list[tuple[float, DeviceId, int]] = []
+        self.bytes_in_vain = 0
+        """Of chunks that were here already."""
         self.bytes_from: dict[DeviceId, int] = {}
         self.copies: dict[ContentId, int] = {}
         """Chunks that another local content has."""
@@ -217,7 +222,7 @@ class Network:
         self._unsafe_bytes -= size
         self._unsaved(-size)
 
-    def _send(self, device: DeviceId, message: Ask | WantChunks) -> None:
+    def _send(self, device: DeviceId, message: Ask | WantChunks | Cancel) -> None:
         match message:
             case Ask():
                 self.asks.append((self.now, device, message))
@@ -226,11 +231,13 @@ class Network:
                 file, _ = self.holders[device].held.get(content, (None, 0))
                 self._unsafe_bytes += sum(file.manifest.lengths[i] for i in indexes) if file else 0
                 self.unsafe_bytes_most = max(self.unsafe_bytes_most, self._unsafe_bytes)
+            case Cancel(_, content, indexes):
+                self.cancels += [(self.now, device, index) for index in indexes]
         holder = self.holders.get(device)
         if holder and not holder.mute:
             self.at(holder.latency_s, lambda: self._answer(holder, message))
 
-    def _answer(self, holder: Holder, message: Ask | WantChunks) -> None:
+    def _answer(self, holder: Holder, message: Ask | WantChunks | Cancel) -> None:
         if type(message) in holder.loses:
             holder.loses.remove(type(message))
             return
@@ -238,7 +245,10 @@ class Network:
         if isinstance(message, Ask):
             offer = _offer(holder, message, held)
             self._arrive(holder, len(offer.data), events.Received(holder.device, offer))
+        elif isinstance(message, Cancel):
+            holder.cancelled |= {(message.content, index) for index in message.indexes}
         elif held:
+            holder.cancelled -= {(message.content, index) for index in message.indexes}
             for index in message.indexes:
                 if not held[1] >> index & 1:
                     lack = Lack(SPACE, message.content, (index,))
@@ -262,7 +272,11 @@ class Network:
         if not isinstance(event, events.ChunkArrived):
             self.do(event)
             return
+        if (event.content, event.index) in holder.cancelled:
+            self._unsafe_bytes -= event.size_bytes
+            return
         worth = self.machine.expects(event.device, event.content, event.index)
+        self.bytes_in_vain += 0 if worth else event.size_bytes
         self.do(event)
         if worth:
             kind = events.ChunkBad if holder.lies else events.ChunkStored
