@@ -326,31 +326,37 @@ class LocalContent:
             self._distrust()
 
     def settle(self) -> None:
-        """Verify, once, what an unclean stop left in doubt."""
+        """Verify, once, what an unclean stop left in doubt: also chunks whose bits were not saved
+        any more, so that they need not come again."""
         with self._lock:
             if not self._suspect:
                 return
             kept = bytearray(len(self._bits))
-            for index in range(len(self._offsets) - 1):
-                if self._has(index) and self._matches(index):
-                    kept[index >> 3] |= 1 << (index & 7)
+            for index in self._matching():
+                kept[index >> 3] |= 1 << (index & 7)
+            self._synced = bytes(a & b for a, b in zip(self._synced, kept, strict=True))
             self._set_bits(kept)
-            self._synced = bytes(kept)
             self._suspect = False
         self._changed(self)
 
-    def _matches(self, index: int) -> bool:
-        assert self.manifest is not None, "bits speak of a manifest"
-        length = self.manifest.lengths[index]
+    def _matching(self) -> list[int]:
+        """The chunks that the file has."""
         try:
-            descriptor = os.open(self._path, os.O_RDONLY)
-            try:
-                data = os.pread(descriptor, length, self._offsets[index])
-            finally:
-                os.close(descriptor)
+            with self._path.open("rb", buffering=0) as file:
+                return [i for i in range(len(self._offsets) - 1) if self._matches(file.fileno(), i)]
+        except OSError:
+            return []
+
+    def _matches(self, descriptor: int, index: int) -> bool:
+        assert self.manifest is not None, "bits speak of a manifest"
+        begin, length = self._offsets[index], self.manifest.lengths[index]
+        try:
+            # Where nothing was written yet there is a hole, and nothing to read.
+            if os.lseek(descriptor, begin, os.SEEK_DATA) >= begin + length:
+                return False
+            return chunk_id(os.pread(descriptor, length, begin)) == self.manifest.chunk(index)
         except OSError:
             return False
-        return chunk_id(data) == self.manifest.chunk(index)
 
     def _withdraw(self, index: int) -> None:
         with self._lock:

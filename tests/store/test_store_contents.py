@@ -80,18 +80,25 @@ def test_a_file_is_sparse_until_it_is_complete(disk: Disk) -> None:
     assert status.st_blocks * 512 < 100_000
 
 
-def test_bits_are_lost_that_were_not_saved_but_none_that_were(disk: Disk) -> None:
-    chunks = random_chunks(4)
+def test_after_a_kill_chunks_whose_bits_were_not_saved_are_found_in_the_file(disk: Disk) -> None:
+    chunks = random_chunks(5)
     local = disk.begin(chunks)
     local.write_chunk(0, chunks[0])
     local.write_chunk(2, chunks[2])
     disk.save()
     local.write_chunk(3, chunks[3])
+    local.write_chunk(4, chunks[4])
+    # A power cut may leave a part of what was not synced.
+    with disk.file(local.content).open("r+b") as file:
+        file.seek(4500)
+        file.write(bytes(500))
     del local
     disk.kill()
     local = disk.contents.open(content_of(chunks)[0], 0)
-    assert local.missing(0, 4000) == [1, 3]
-    assert local.pread(2000, 1000) == chunks[2]
+    assert local.missing(0, 5000) == [1, 4]
+    assert local.pread(2000, 2000) == chunks[2] + chunks[3]
+    assert local.synced == b"\x05", "what was found may still be on its way to the disk"
+    assert disk.contents.unsaved() == [local.content]
 
 
 def test_a_bitmap_is_given_only_after_the_file_was_synced(
@@ -125,6 +132,8 @@ def test_bits_that_are_not_synced_can_not_be_saved(disk: Disk) -> None:
     with disk.store.transaction():
         disk.contents.save_bits(local.content, local.bitmap)
     assert disk.contents.unsaved() == [local.content]
+    with disk.file(local.content).open("r+b") as file:
+        file.write(bytes(1000))
     del local
     disk.kill()
     assert disk.contents.open(content_of(chunks)[0], 0).bitmap == b"\x00"
