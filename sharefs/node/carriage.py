@@ -82,6 +82,8 @@ class Carriage:
         self._effects: deque[effects.Effect] = deque()
         self._doing: effects.Effect | None = None
         self._running = False
+        self.freed: Callable[[ContentId], None] = lambda _: None
+        """Told of what is not to be here any more."""
         self.serving = Serving(state, self._is_durable, self._freeing.__contains__)
 
     def start(self) -> None:
@@ -442,3 +444,4 @@ class Carriage:
     def forget(self, content: ContentId) -> None:
         """It was freed."""
         self._run(events.Freed(content))
+        self.freed(content)

@@ -33,6 +33,7 @@ from sharefs.node.options import NodeOptions
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
 from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
+from sharefs.node.replication import Replication
 from sharefs.node.sending import Sending
 from sharefs.node.settings import Settings
 from sharefs.node.state import State
@@ -168,6 +169,8 @@ class Node:
         self.limiting = Limiting(
             self.state, self.carriage.limit, self.carriage.serving.turns.change
         )
+        self.replication = Replication(self.state, self.carriage, self.peers)
+        self.carriage.freed = self.replication.freed
         self.desk = Desk(self.state, self.carriage.holders_online)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 
@@ -185,6 +188,7 @@ class Node:
             self.exchange.open_space(replica)
         self.carriage.start()
         self.limiting.start()
+        self.replication.start()
         if self.state.store.unclean:
             self.state.in_pool(self.state.contents.verify_suspects)
         for path in self.state.drafts.strays():
@@ -276,7 +280,9 @@ class Node:
 
     def after_commit(self) -> None:
         """Let readers see it, and send."""
-        self.state.view.forget(self.state.store.take_touched())
+        touched = self.state.store.take_touched()
+        self.state.view.forget(touched)
+        self.replication.changed(touched)
         self._tell_of_conflicts()
         self.exchange.committed()
         if self.state.relied_upon and not self.exchange.sync_now():
@@ -376,6 +382,7 @@ class Node:
     def _peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
         self.exchange.peer_up(device, spaces)
         self.carriage.peer_up(device, spaces)
+        self.replication.peer_up(spaces)
 
     def _peer_down(self, device: DeviceId) -> None:
         self.exchange.peer_down(device)
@@ -397,6 +404,7 @@ class Node:
         replica = self._add_replica(id)
         self.exchange.open_space(replica)
         self._roster_grew(replica)
+        self.replication.look()
         return replica
 
     def _roster_grew(self, replica: Replica) -> None:

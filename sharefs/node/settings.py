@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from sharefs.errors import BadArgument
+from sharefs.node.eagerness import parse_eagerness
 from sharefs.node.quantities import parse_rank, parse_rate_or_off
 from sharefs.records.ids import SpaceId
 from sharefs.store.database import Store
@@ -90,7 +91,16 @@ PRIORITY = Setting(
     ("space",),
 )
 
-ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY)
+REPLICATION = Setting(
+    "replication",
+    "on-demand",
+    parse_eagerness,
+    "write on-demand, eager, eager up to SIZE, or eager for new content of N days",
+    "Which files come here before anybody reads them.",
+    ("space",),
+)
+
+ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY, REPLICATION)
 
 
 def setting_named(name: str) -> Setting[Any]:
