@@ -91,6 +91,18 @@ class TransferInterrupted(UserError):
     """The wait for bytes was given up by whoever asked for them."""
 
 
+class TransferCancelled(UserError):
+    """A person cancelled the transfer of these bytes."""
+
+
+class TransferPaused(UserError):
+    """A person wants these bytes not to come for now."""
+
+
+class TransferRejected(UserError):
+    """A person wants these bytes never to come by themselves."""
+
+
 class DiskFull(UserError):
     """No room on the local disk: what was verified stays, and the rest goes on later."""
 

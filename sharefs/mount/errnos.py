@@ -30,6 +30,7 @@ ERRNOS: dict[type[errors.SharefsError], int] = {
     errors.CrossSpaceMove: errno.EXDEV,
     errors.NoHolderOnline: errno.EHOSTDOWN,
     errors.TransferInterrupted: errno.EINTR,
+    errors.TransferCancelled: errno.ECANCELED,
     errors.DiskFull: errno.ENOSPC,
     errors.LocalDamage: errno.EIO,
     errors.NoSuchSpace: errno.ENOENT,

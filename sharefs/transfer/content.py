@@ -30,6 +30,8 @@ class Stage(Enum):
     """Devices are being asked about it, or its chunks are coming."""
     WAITING = "waiting"
     """Nobody online has what is missing: somebody may appear."""
+    PAUSED = "paused"
+    """All who wait are held back."""
 
 
 class Layout:
@@ -60,6 +62,8 @@ class Waiter:
     start: int
     end: int
     priority: Priority
+    held: bool = False
+    """A person paused it: nothing is asked for on its behalf."""
     missing: int = bitmap.NONE
 
 
@@ -114,7 +118,7 @@ class Content:
     @property
     def priority(self) -> Priority:
         """Of the one who waits most urgently."""
-        waiting = (waiter.priority for waiter in self.waiters.values())
+        waiting = (waiter.priority for waiter in self.waiters.values() if not waiter.held)
         return min(waiting, default=Priority.BACKGROUND)
 
     @property
@@ -144,7 +148,7 @@ class Content:
         """Somebody waits for a range."""
         assert wanted.waiter not in self.waiters, "a waiter's number is used once"
         start, end = max(0, wanted.start), min(wanted.end, self.size)
-        waiter = Waiter(wanted.waiter, start, end, wanted.priority)
+        waiter = Waiter(wanted.waiter, start, end, wanted.priority, wanted.held)
         self.waiters[waiter.number] = waiter
         self.spaces[wanted.space] = None
         self.likely.update(dict.fromkeys(wanted.likely))
@@ -153,12 +157,23 @@ class Content:
     def _want(self, waiter: Waiter) -> None:
         if self.layout:
             waiter.missing = self.layout.chunks(waiter.start, waiter.end) & ~self.have
-            self.wanted[waiter.priority] |= waiter.missing
+            if not waiter.held:
+                self.wanted[waiter.priority] |= waiter.missing
 
     def drop_waiter(self, number: int) -> None:
         """Somebody waits no more: want only what the others miss."""
         del self.waiters[number]
         self.want_again()
+
+    def hold(self, number: int, *, held: bool) -> None:
+        """Somebody is held back, or is so no more."""
+        self.waiters[number].held = held
+        self.want_again()
+
+    @property
+    def paused(self) -> bool:
+        """Whether all who wait are held back."""
+        return all(waiter.held for waiter in self.waiters.values())
 
     def want_again(self) -> None:
         """Work out anew what is wanted, after something went from here, or from the waiters."""
@@ -317,10 +332,11 @@ class Content:
 
     def doomed(self) -> list[int]:
         """Those who wait only for what nobody has."""
+        waiting = [waiter for waiter in self.waiters.values() if not waiter.held]
         if self.layout is None:
-            return list(self.waiters)
+            return [waiter.number for waiter in waiting]
         out = self.unreachable()
-        return [number for number, waiter in self.waiters.items() if not waiter.missing & ~out]
+        return [waiter.number for waiter in waiting if not waiter.missing & ~out]
 
     def unreachable(self) -> int:
         """What somebody waits for, is not coming, and no holder has."""

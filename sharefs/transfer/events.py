@@ -47,6 +47,8 @@ class Wanted:
     priority: Priority
     likely: tuple[DeviceId, ...] = ()
     """Devices that probably hold it, the version's writer for one: the first to be asked."""
+    held: bool = False
+    """As after Paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,29 @@ class Unwanted:
     """The waiter gave up. What was asked for already is still kept when it comes."""
 
     waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing is to be asked for on the waiter's behalf, and it does not fail for that."""
+
+    waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The waiter is held back no more."""
+
+    waiter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """All who wait for a content are to be told this. What was asked for already is still kept
+    when it comes."""
+
+    content: ContentId
+    error: UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +186,7 @@ class TimerFired:
     """The time of the last SetTimer has come."""
 
 
-WantEvent = Wanted | Unwanted
+WantEvent = Wanted | Unwanted | Paused | Resumed | Cancelled
 PeerEvent = PeerUp | PeerDown | Received
 ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
 StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed

@@ -8,6 +8,7 @@ a fetch. Each content stands at a stage:
   then chunks are asked of all who hold them (`schedule`), with credit in bytes (`credit`);
 - WAITING: nobody online has what is missing; a device that comes up is asked; after some seconds
   those who wait only for such chunks fail;
+- PAUSED: a person holds back all who wait;
 - IDLE: nobody waits; what was learnt of the holders is kept for the next read.
 
 A chunk is *wanted*, then *requested* from one device (or, if that one is slow, from a second one
@@ -59,7 +60,13 @@ class Transfer:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """What is to be done, in this order."""
         match event:
-            case events.Wanted() | events.Unwanted():
+            case (
+                events.Wanted()
+                | events.Unwanted()
+                | events.Paused()
+                | events.Resumed()
+                | events.Cancelled()
+            ):
                 self._wants.handle(event, now)
             case events.PeerUp() | events.PeerDown() | events.Received():
                 self._devices.handle(event, now)
@@ -157,7 +164,9 @@ class Transfer:
         self._books.satisfy(content, content.satisfied())
         if not content.waiters:
             self._stages.retire(content)
-        elif content.stage is Stage.IDLE:
+        elif content.paused:
+            self._stages.rest(content)
+        elif content.stage in (Stage.IDLE, Stage.PAUSED):
             for device in sorted(content.asks.keys() - content.holders.keys()):
                 # Who did not hold it, or did not answer, some time ago may be asked again.
                 self._books.leave(content, device)
@@ -216,3 +225,5 @@ class Transfer:
         self._books.fail(content, content.doomed(), error)
         if not content.waiters:
             self._stages.forget(content)
+        elif content.paused:
+            self._stages.rest(content)

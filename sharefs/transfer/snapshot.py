@@ -27,7 +27,7 @@ class Progress:
     bytes_per_second: float
     sources: tuple[Source, ...]
     state: str
-    """`asking`, `fetching` or `waiting` (nobody online has it)."""
+    """`asking`, `fetching`, `waiting` (nobody online has it) or `paused`."""
 
 
 def progress_of(content: Content, now: float) -> Progress:
@@ -36,8 +36,8 @@ def progress_of(content: Content, now: float) -> Progress:
         Source(device, meter.total_bytes, meter.rate_at(now))
         for device, meter in content.sources.items()
     )
-    if content.stage is Stage.WAITING:
-        state = "waiting"
+    if content.stage in (Stage.WAITING, Stage.PAUSED):
+        state = content.stage.value
     else:
         state = "fetching" if content.useful else "asking"
     rate = sum(source.bytes_per_second for source in sources)

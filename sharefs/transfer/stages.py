@@ -57,6 +57,12 @@ class Stages:
         if len(self._idle) > IDLE_CONTENTS_MAX:
             self.forget(self._books.contents[next(iter(self._idle))])
 
+    def rest(self, content: Content) -> None:
+        """All who wait are held back."""
+        self._books.content_timers.set(content.id, None)
+        self.move(content, Stage.PAUSED)
+        content.stuck_since = None
+
     def forget(self, content: Content) -> None:
         """Nothing is known of it any more."""
         assert not content.waiters, "nobody who waits is forgotten"

@@ -3,17 +3,18 @@
 The kernel asks again, page by page, for what a program's read did not get, and a program asks for
 what comes next: each would wait for a holder to appear as long as the first read did. Remembered
 for a few seconds only, and until any device comes up, since a holder of something else may have
-fetched these bytes meanwhile.
+fetched these bytes meanwhile. What a person cancelled is remembered so, too, for a moment.
 """
 
 from dataclasses import dataclass
 
-from sharefs.errors import NoHolderOnline
+from sharefs.errors import NoHolderOnline, UserError
 from sharefs.records.ids import ContentId
 from sharefs.transfer import bitmap
 from sharefs.transfer.content import Content
 
 IN_VAIN_S = 5.0
+REFUSED_S = 1.0
 IN_VAIN_CONTENTS_MAX = 1024
 
 
@@ -21,7 +22,7 @@ IN_VAIN_CONTENTS_MAX = 1024
 class _Vain:
     chunks: int
     until: float
-    error: NoHolderOnline
+    error: UserError
 
 
 class InVain:
@@ -33,8 +34,15 @@ class InVain:
     def add(self, content: Content, error: NoHolderOnline, now: float) -> None:
         """Those who wait for what of this content can not be had are being told."""
         chunks = content.unreachable() if content.holders and content.layout else bitmap.ALL
-        self._latest.pop(content.id, None)
-        self._latest[content.id] = _Vain(chunks, now + IN_VAIN_S, error)
+        self._note(content.id, _Vain(chunks, now + IN_VAIN_S, error))
+
+    def refuse(self, content: ContentId, error: UserError, now: float) -> None:
+        """Those who wait for this content are being told that it does not come."""
+        self._note(content, _Vain(bitmap.ALL, now + REFUSED_S, error))
+
+    def _note(self, content: ContentId, vain: _Vain) -> None:
+        self._latest.pop(content, None)
+        self._latest[content] = vain
         if len(self._latest) > IN_VAIN_CONTENTS_MAX:
             del self._latest[next(iter(self._latest))]
 
@@ -42,7 +50,7 @@ class InVain:
         """Somebody came up, who may have any of it."""
         self._latest.clear()
 
-    def error(self, content: Content, waiter: int, now: float) -> NoHolderOnline | None:
+    def error(self, content: Content, waiter: int, now: float) -> UserError | None:
         """Why it is no use that a waiter waits, if all that it misses was waited for just now."""
         vain = self._latest.get(content.id)
         if vain is None or now >= vain.until:

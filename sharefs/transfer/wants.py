@@ -22,6 +22,18 @@ class Wants:
                 if content_id is not None:
                     self._books.contents[content_id].drop_waiter(waiter)
                     self._books.touch(content_id)
+            case events.Paused(waiter) | events.Resumed(waiter):
+                content_id = self._books.content_of.get(waiter)
+                if content_id is not None:
+                    held = isinstance(event, events.Paused)
+                    self._books.contents[content_id].hold(waiter, held=held)
+                    self._books.touch(content_id)
+            case events.Cancelled(content_id, error):
+                content = self._books.contents.get(content_id)
+                if content is not None and content.waiters:
+                    self._books.in_vain.refuse(content_id, error, now)
+                    self._books.fail(content, list(content.waiters), error)
+                    self._books.touch(content_id)
 
     def _wanted(self, event: events.Wanted, now: float) -> None:
         if max(event.start, 0) >= min(event.end, event.size):
@@ -39,6 +51,6 @@ class Wants:
         self._books.content_of[event.waiter] = event.content
         if event.size != content.size or not content.fits:
             self._books.fail(content, [event.waiter], NoHolderOnline(MISFIT))
-        elif error := self._books.in_vain.error(content, event.waiter, now):
+        elif not event.held and (error := self._books.in_vain.error(content, event.waiter, now)):
             self._books.fail(content, [event.waiter], error)
         self._books.touch(event.content)

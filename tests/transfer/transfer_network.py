@@ -152,6 +152,7 @@ class Network:
         have: int = 0,
         likely: tuple[DeviceId, ...] = (),
         space: SpaceId = SPACE,
+        held: bool = False,
     ) -> int:
         self._waiter += 1
         self.do(
@@ -166,6 +167,7 @@ class Network:
                 file.size if end is None else end,
                 priority,
                 likely,
+                held,
             )
         )
         return self._waiter
