@@ -38,7 +38,7 @@ from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.snapshot import Progress
 from sharefs.wire.message import TransferMessage
-from sharefs.wire.transfer import Ask, Cancel, Chunk, Lack, Later, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Chunk, Have, Lack, Later, Offer, WantChunks
 
 log = logging.getLogger("sharefs.node")
 
@@ -187,6 +187,9 @@ class Carriage:
                 self._absences.said(device, message.content, holds=message.holds)
                 self._free_answered(device, message)
                 self._run(events.Received(device, message))
+            case Have():
+                self._absences.said(device, message.content, holds=True)
+                self._run(events.Received(device, message))
             case Lack() | Later():
                 self._run(events.Received(device, message))
 
@@ -218,6 +221,7 @@ class Carriage:
 
     def _stored(self, event: events.Event, size: int) -> None:
         if isinstance(event, events.ChunkStored):
+            self.serving.came(event.content)
             self._count_unsynced(size)
         elif isinstance(event, events.StoreFailed):
             self._state.notice(f"Bytes could not be kept: {event.error}")
@@ -362,6 +366,7 @@ class Carriage:
             local = self._state.contents.known(effect.content)
             kept = events.ManifestKept(effect.content, local.bitmap if local else b"")
             self._state.loop.post(lambda: self._run(kept))
+            self._state.loop.post(lambda: self.serving.came(effect.content))
 
         self._state.in_pool(work)
 

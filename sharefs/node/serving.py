@@ -5,7 +5,8 @@ member is in. Chunks are read and verified by the pool, and sent in the order in
 asked for. For each device, only some bytes are under way between the disk and the socket: more is
 read when ZeroMQ has taken those. Beyond WANTED_CHUNKS_MAX, what a device asks for is ignored, as
 an honest one asks for no more than its credit; whoever does not take what was read for it within
-STUCK_SECONDS_MAX does not get it, and asks again.
+STUCK_SECONDS_MAX does not get it, and asks again. Who was offered only some of a content is told of
+what comes.
 """
 
 import logging
@@ -22,6 +23,7 @@ from sharefs.records.content import MIB, encode_manifest
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
+from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
 from sharefs.wire.message import encode_message
 from sharefs.wire.transfer import (
     SMALL_CONTENT_SIZE_BYTES_MAX,
@@ -89,6 +91,9 @@ class Serving:
         self._lines: dict[DeviceId, _Line] = {}
         self.turns = Turns(state.loop.at, state.send, self._read_all)
         self._resending = False
+        self._tidings = Tidings()
+        self._came: dict[ContentId, None] = {}
+        """Contents of which there is more to tell than was told."""
 
     def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
         """What is here of a content, if it belongs to the space: no member learns of another
@@ -104,6 +109,7 @@ class Serving:
         nothing = Offer(ask.space, ask.content, False, b"", b"", b"")
         local = self._known(ask.space, ask.content)
         if local is None or local.manifest is None or self._withheld(ask.content):
+            self._tidings.offered(device, ask.space, ask.content, bitmap.NONE)
             self._state.send(device, nothing)
             return
         small = local.manifest.size <= SMALL_CONTENT_SIZE_BYTES_MAX
@@ -112,6 +118,8 @@ class Serving:
         goes = asked and self.turns.try_take(ask.space, device, local.size)
         data = self._whole(local) if goes else b""
         bits = local.bitmap
+        if not local.complete:
+            self._tidings.offered(device, ask.space, ask.content, bitmap.from_bytes(bits))
         if not any(bits):
             self._state.send(device, nothing)
             return
@@ -120,6 +128,24 @@ class Serving:
         promised = local.complete and local.synced == bits and self._promises(ask.content)
         offer = Offer(ask.space, ask.content, True, b"" if promised else bits, manifest, data)
         self._state.send(device, offer)
+
+    def came(self, content: ContentId) -> None:
+        """More of a content is here."""
+        if not self._tidings.awaited(content):
+            return
+        if not self._came:
+            self._state.loop.at(time.monotonic() + TIDINGS_INTERVAL_S, self._tell)
+        self._came[content] = None
+
+    def _tell(self) -> None:
+        came, self._came = self._came, {}
+        for content in came:
+            local = self._state.contents.known(content)
+            if local is None or self._withheld(content):
+                continue
+            for device, have in self._tidings.news(content, bitmap.from_bytes(local.bitmap)):
+                if self._known(have.space, content):
+                    self._state.send(device, have)
 
     def _whole(self, local: LocalContent) -> bytes:
         assert local.manifest is not None, "what is complete has a manifest"
@@ -176,6 +202,7 @@ class Serving:
 
     def gone(self, device: DeviceId) -> None:
         """It waits for nothing any more."""
+        self._tidings.gone(device)
         self._lines.pop(device, None)
         self.turns.gone(device)
 

@@ -29,7 +29,7 @@ class Books:
         """For each waiter."""
         self.distrust = Distrust()
         self.in_vain = InVain()
-        self.schedule = Schedule(self.peers, me)
+        self.schedule = Schedule(self.peers)
         self.touched: dict[ContentId, None] = {}
         """Contents to be looked at before `handle` returns."""
         self.hungry: dict[DeviceId, None] = {}

@@ -16,6 +16,7 @@ from sharefs.transfer import bitmap
 from sharefs.transfer.credit import Meter
 from sharefs.transfer.events import Priority, Wanted
 from sharefs.transfer.peers import Peer
+from sharefs.transfer.rarity import Course, seed_of
 
 MISFIT = "The list of the content's chunks does not add up to its size: it can not be fetched."
 
@@ -89,9 +90,10 @@ class Holder:
 class Content:
     """A content, its waiters and its holders."""
 
-    def __init__(self, content: ContentId, space: SpaceId, size: int) -> None:
+    def __init__(self, content: ContentId, space: SpaceId, size: int, me: DeviceId) -> None:
         self.id = content
         self.size = size
+        self.course = Course(seed_of(me, content))
         self.spaces: dict[SpaceId, None] = {space: None}
         self.likely: dict[DeviceId, None] = {}
         self.stage = Stage.IDLE

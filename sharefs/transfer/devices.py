@@ -5,6 +5,7 @@ ignored. Who sent something else than it was asked for is not asked about that c
 """
 
 from sharefs.errors import NoHolderOnline, RemoteProtocolError
+from sharefs.records.content import MANIFEST_CHUNKS_MAX
 from sharefs.records.ids import ContentId, DeviceId
 from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.asking import PATIENCE_S
@@ -13,7 +14,7 @@ from sharefs.transfer.content import MISFIT, Content, Stage
 from sharefs.transfer.offers import manifest_in, verify_whole
 from sharefs.transfer.peers import Peer
 from sharefs.transfer.stages import Stages
-from sharefs.wire.transfer import Lack, Later, Offer
+from sharefs.wire.transfer import Have, Lack, Later, Offer
 
 LOSSES_MAX = 2
 """A device that did not deliver chunks of a content this often is no longer taken for a holder."""
@@ -39,7 +40,7 @@ class Devices:
             case events.Received(device, message):
                 self._received(device, message, now)
 
-    def _received(self, device: DeviceId, message: Offer | Lack | Later, now: float) -> None:
+    def _received(self, device: DeviceId, message: Offer | Have | Lack | Later, now: float) -> None:
         peer = self._books.peers.get(device)
         content = self._books.contents.get(message.content)
         if peer is None or content is None:
@@ -48,6 +49,8 @@ class Devices:
         match message:
             case Offer():
                 self._offered(peer, content, message, now)
+            case Have():
+                self._having(peer, content, message)
             case Lack():
                 self._lacking(peer, content, message)
             case Later():
@@ -108,6 +111,18 @@ class Devices:
         elif first_seen:
             content.keeping_manifest = True
             self._books.do(effects.KeepManifest(content.id, manifest, encoded))
+
+    def _having(self, peer: Peer, content: Content, have: Have) -> None:
+        if peer.device not in content.asks or peer.device in self._books.distrust.of(content.id):
+            return
+        count = content.layout.count if content.layout else MANIFEST_CHUNKS_MAX
+        holder = content.holders.get(peer.device)
+        chunks = holder.chunks if holder else bitmap.NONE
+        for index in have.indexes:
+            chunks |= 1 << index if index < count else 0
+        if chunks:
+            content.learn(peer.device, chunks)
+            self._books.hungry[peer.device] = None
 
     def _lacking(self, peer: Peer, content: Content, lack: Lack) -> None:
         holder = content.holders.get(peer.device)

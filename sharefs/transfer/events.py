@@ -8,7 +8,7 @@ from sharefs.errors import UserError
 from sharefs.records.content import Manifest
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer.limits import Limit
-from sharefs.wire.transfer import Lack, Later, Offer
+from sharefs.wire.transfer import Have, Lack, Later, Offer
 
 
 class Priority(IntEnum):
@@ -101,7 +101,7 @@ class Received:
     """An answer from a device."""
 
     device: DeviceId
-    message: Offer | Lack | Later
+    message: Offer | Have | Lack | Later
 
 
 @dataclass(frozen=True, slots=True)

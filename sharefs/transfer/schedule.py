@@ -26,7 +26,6 @@ from sharefs.transfer.effects import Send
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limits
 from sharefs.transfer.peers import Peer
-from sharefs.transfer.rarity import beginning, rarest
 from sharefs.transfer.seconds import LOOK_AGAIN_S, candidates, second_is_sooner
 from sharefs.wire.transfer import INDEXES_MAX, WantChunks
 
@@ -38,7 +37,7 @@ UNSAFE_BYTES_TO_GO_ON = 48 * MIB
 class Schedule:
     """The contents that have chunks to be asked for, in order."""
 
-    def __init__(self, peers: Mapping[DeviceId, Peer], me: DeviceId) -> None:
+    def __init__(self, peers: Mapping[DeviceId, Peer]) -> None:
         self.storing_bytes = 0
         """What came and is being verified and written."""
         self.unsaved_bytes = 0
@@ -46,7 +45,6 @@ class Schedule:
         self._held_back = False
         """Something was not asked for because the limit is reached."""
         self._peers = peers
-        self._me = me
         self._ready: list[dict[ContentId, Content]] = [{} for _ in Priority]
         self.limits = Limits()
         self.ranks: Mapping[SpaceId, int] = {}
@@ -152,8 +150,8 @@ class Schedule:
         assert content.layout, "chunks have no meaning without a manifest"
         if priority.urgent:
             return bitmap.lowest(usable)
-        held = (holder.chunks for holder in content.holders.values())
-        return rarest(usable, held, beginning(self._me, content.id, content.layout.count))
+        held = [holder.chunks for holder in content.holders.values()]
+        return content.course.next(usable, held, content.layout.count)
 
     def _ask_again(self, peer: Peer, now: float) -> list[Send]:
         """Ask a device for what another was asked for, and will be slow to send."""

@@ -41,7 +41,7 @@ class Wants:
             return
         content = self._books.contents.get(event.content)
         if content is None:
-            content = Content(event.content, event.space, event.size)
+            content = Content(event.content, event.space, event.size, self._books.me)
             self._books.contents[event.content] = content
         if content.layout is None and event.manifest is not None:
             content.lay_out(event.manifest)

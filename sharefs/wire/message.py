@@ -39,6 +39,7 @@ TransferMessage = (
     transfer.Ask
     | transfer.Offer
     | transfer.WantChunks
+    | transfer.Have
     | transfer.Cancel
     | transfer.Chunk
     | transfer.Lack

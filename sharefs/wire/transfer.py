@@ -45,6 +45,14 @@ class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
 
 
+class Have(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=41):
+    """I hold these as well, since you asked."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
+
+
 class Cancel(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=40):
     """Do not send these chunks any more, if they are not on their way yet."""
 
