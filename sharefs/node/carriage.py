@@ -21,8 +21,10 @@ from sharefs.errors import (
     DiskFull,
     LastCopy,
     NodeNotRunning,
+    NotAllowed,
     RemoteProtocolError,
     SharefsError,
+    TransferInterrupted,
     UserError,
 )
 from sharefs.node.absences import Absences
@@ -32,6 +34,8 @@ from sharefs.node.state import State
 from sharefs.records.content import MIB, chunk_id
 from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
+from sharefs.store.contents import LocalContent
+from sharefs.store.fleeting import FleetingContent
 from sharefs.transfer import effects, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limit
@@ -101,8 +105,11 @@ class Carriage:
     ) -> None:
         """Have these bytes of an entry here; `done` is told in the loop. Raises UserErrors."""
         assert row.content is not None, "only a content has bytes"
-        local = self._state.contents.open(row.content, row.size)
+        local = self._state.keeping.open(row)
         space = self._state.replica_numbered(row.space).id
+        if isinstance(local, FleetingContent):
+            # What was in memory may have made room.
+            self._run(events.StillHere(row.content, local.bitmap))
         likely = tuple(dict.fromkeys((row.version.device, creator_of(row.item))))
         self._waiting[waiter] = done
         self._run(
@@ -121,7 +128,9 @@ class Carriage:
         )
 
     def fetch(self, waiter: int, row: Shown, done: Done) -> None:
-        """Have all of an entry here."""
+        """Have all of an entry here. Raises NotAllowed for what is stream-only."""
+        if isinstance(self._state.keeping.open(row), FleetingContent):
+            raise NotAllowed("It is stream-only here: it is shown, and not kept.")
         self.want(waiter, row, 0, row.size, Priority.FETCH, done)
 
     def unwant(self, waiter: int) -> None:
@@ -199,7 +208,10 @@ class Carriage:
             raise RemoteProtocolError("a chunk without bytes")
         expected = self._machine.expects(device, content, index)
         self._run(events.ChunkArrived(device, content, index, len(payload)))
-        local = self._state.contents.known(content)
+        local = self._state.keeping.known(content)
+        if expected and (local is None or local.manifest is None):
+            # Who read it is gone, and nothing is kept of it.
+            self._run(events.ChunkBad(self._state.me, content, index))
         if not expected or local is None or local.manifest is None:
             return
         data, name = payload, local.manifest.chunk(index)
@@ -215,7 +227,8 @@ class Carriage:
 
         def work() -> None:
             event = store()
-            self._state.loop.post(lambda: self._stored(event, len(data)))
+            size = len(data) if isinstance(local, LocalContent) else 0
+            self._state.loop.post(lambda: self._stored(event, size))
 
         self._state.in_pool(work)
 
@@ -352,6 +365,11 @@ class Carriage:
             done(waiter, error)
 
     def _keep_manifest(self, effect: effects.KeepManifest) -> None:
+        fleeting = self._state.keeping.fleeting.known(effect.content)
+        if fleeting is not None:
+            fleeting.begin(effect.manifest)
+            self._run(events.ManifestKept(effect.content, fleeting.bitmap))
+            return
         try:
             self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
         except UserError as error:
@@ -372,18 +390,30 @@ class Carriage:
 
     def _keep_small(self, effect: effects.KeepSmall) -> None:
         """Small contents are many: each is one write, and their bits are saved with the others'."""
+        held: LocalContent | FleetingContent | None
+        held = self._state.keeping.fleeting.known(effect.content)
         try:
-            self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
-            local = self._state.contents.open(effect.content, len(effect.data))
+            if held is not None:
+                held.begin(effect.manifest)
+            else:
+                self._state.contents.keep_manifest(effect.content, effect.manifest, effect.encoded)
+                held = self._state.contents.open(effect.content, len(effect.data))
             start = 0
             for index, length in enumerate(effect.manifest.lengths):
-                local.write_chunk(index, effect.data[start : start + length])
+                held.write_chunk(index, effect.data[start : start + length])
                 start += length
         except UserError as error:
             self._run(events.StoreFailed(effect.content, error))
             return
         self._run(events.ContentStored(effect.content))
-        self._count_unsynced(len(effect.data))
+        if isinstance(held, LocalContent):
+            self._count_unsynced(len(effect.data))
+
+    def let_fleeting_go(self) -> None:
+        """It may be another choice now which bytes are kept: who reads begins again."""
+        changed = TransferInterrupted("What is kept of it was chosen anew: read it again.")
+        for content in self._state.keeping.fleeting.forget():
+            self._run(events.StoreFailed(content, changed))
 
     def _set_timer(self, at: float) -> None:
         self._timer_at = at

@@ -99,7 +99,9 @@ class Desk:
             return "local"
         if here > 0:
             return "partial"
-        return "ghost" if self._holders_online(entry) else "unavailable"
+        if not self._holders_online(entry):
+            return "unavailable"
+        return "stream-only" if self._state.keeping.is_stream_only(entry) else "ghost"
 
     def replica(self, number: int) -> Replica:
         """Raises NoSuchEntry for a space that is not here any more."""

@@ -35,7 +35,7 @@ from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
 from sharefs.node.replication import Replication
 from sharefs.node.sending import Sending
-from sharefs.node.settings import Settings
+from sharefs.node.settings import STREAM_ONLY, Settings
 from sharefs.node.state import State
 from sharefs.records.ids import DeviceId, PublicKey, SpaceId
 from sharefs.spaces.identity import Identity, decode_identity
@@ -171,6 +171,7 @@ class Node:
         )
         self.replication = Replication(self.state, self.carriage, self.peers)
         self.carriage.freed = self.replication.freed
+        self.state.settings.watch(self.carriage.let_fleeting_go, STREAM_ONLY)
         self.desk = Desk(self.state, self.carriage.holders_online)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 

@@ -20,7 +20,6 @@ from sharefs.node.replica import Replica
 from sharefs.node.state import State
 from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
-from sharefs.store.contents import LocalContent
 from sharefs.store.drafts import DraftBase, DraftNote
 from sharefs.transfer.ahead import Ahead, Elsewhere, ReadAhead
 from sharefs.transfer.events import Priority
@@ -37,7 +36,7 @@ class ContentReader:
         self._state = state
         self._carriage = carriage
         self._entry = entry
-        self._local: LocalContent = state.contents.open(content, entry.size)
+        self._local = state.keeping.open(entry)
         self._local.attach()
         self._lock = threading.Lock()
         self._plan = ReadAhead(entry.size)
@@ -61,9 +60,17 @@ class ContentReader:
                 # Else it was freed meanwhile, and begun anew, with holes.
                 if not self._local.missing(offset, size):
                     return data
+            self._look_again()
         if size > 0:
             raise LocalDamage("The local bytes went away again and again while they were read.")
         return b""
+
+    def _look_again(self) -> None:
+        """It may be kept elsewhere since a person chose so."""
+        with self._lock:
+            before, self._local = self._local, self._state.keeping.open(self._entry)
+            self._local.attach()
+        before.detach()
 
     def _read_ahead(self, start: int, end: int) -> None:
         with self._lock:

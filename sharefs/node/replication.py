@@ -184,6 +184,8 @@ class Replication:
             return None
         if self._state.contents.local_bytes(row.content) >= row.size:
             return None
+        if self._state.keeping.is_stream_only(row):
+            return None
         # What an unclean stop left in doubt is verified here, and not in the loop.
         return None if self._state.contents.open(row.content, row.size).complete else row
 

@@ -112,7 +112,8 @@ class TransferReport(Struct, frozen=True):
     bytes_per_second: float
     sources: list[TransferSource]
     state: str
-    """`asking`, `fetching`, `waiting` (nobody online has it) or `paused` (disk full)."""
+    """`asking`, `fetching`, `streaming` (shown, and not kept), `waiting` (nobody online has it) or
+    `paused` (disk full)."""
 
 
 class StatusReport(Struct, frozen=True):

@@ -40,6 +40,7 @@ from sharefs.records.ids import ROOT, ContentId, ItemId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import read_ticket
 from sharefs.store.home import Home
+from sharefs.transfer.snapshot import Progress
 
 RATE_WINDOW_SECONDS = 2.0
 
@@ -272,12 +273,16 @@ class Service:
                         done=progress.done,
                         bytes_per_second=progress.bytes_per_second,
                         sources=sources,
-                        state=progress.state,
+                        state=self._state_of(progress),
                     )
                 )
             return reports
 
         return node.loop.call(ask)
+
+    def _state_of(self, progress: Progress) -> str:
+        shown = self._node.state.keeping.fleeting.known(progress.content)
+        return "streaming" if shown and progress.state == "fetching" else progress.state
 
     def _path_of(self, content: ContentId) -> str:
         """In the loop: one of the places in which a content stands."""

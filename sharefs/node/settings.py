@@ -16,7 +16,7 @@ import msgspec
 
 from sharefs.errors import BadArgument
 from sharefs.node.eagerness import parse_eagerness
-from sharefs.node.quantities import parse_rank, parse_rate_or_off
+from sharefs.node.quantities import parse_rank, parse_rate_or_off, parse_switch
 from sharefs.records.ids import SpaceId
 from sharefs.store.database import Store
 
@@ -100,7 +100,16 @@ REPLICATION = Setting(
     ("space",),
 )
 
-ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY, REPLICATION)
+STREAM_ONLY = Setting(
+    "stream-only",
+    "off",
+    parse_switch,
+    "write on or off",
+    "Show what is read, and keep nothing of it on this disk, nor serve it to others.",
+    ("space", "item"),
+)
+
+ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY, REPLICATION, STREAM_ONLY)
 
 
 def setting_named(name: str) -> Setting[Any]:

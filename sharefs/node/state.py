@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 from sharefs.errors import DiskFull, LocalProtocolError, NoSuchEntry
 from sharefs.mesh.sockets import Mesh
+from sharefs.node.keeping import Keeping
 from sharefs.node.loop import Loop, Result
 from sharefs.node.notices import Notices
 from sharefs.node.replica import Replica
@@ -69,6 +70,13 @@ class State:
     """Any thread. None on a disk that keeps none."""
     notices: Notices = field(default_factory=Notices)
     """Any thread."""
+    keeping: Keeping = field(init=False)
+    """Any thread."""
+
+    def __post_init__(self) -> None:
+        self.keeping = Keeping(
+            self.contents, self.view, self.settings, lambda n: self.replica_numbered(n).id
+        )
 
     def send(self, device: DeviceId, message: Message) -> None:
         """To a member's device, after the batch is committed."""

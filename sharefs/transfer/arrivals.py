@@ -97,6 +97,8 @@ class Arrivals:
             case events.StoreFailed(_, error):
                 self._books.fail(content, list(content.waiters), error)
                 self._stages.forget(content)
+            case events.StillHere(_, have):
+                content.keep_only(bitmap.from_bytes(have))
             case events.Freed():
                 self._books.schedule.stored(sum(content.storing.values()))
                 content.clear_have()

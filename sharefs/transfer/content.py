@@ -241,6 +241,14 @@ class Content:
         for index in bitmap.indexes(coming & bitmap.span(0, self.layout.count) & ~self.busy):
             self.store(index, 0)
 
+    def keep_only(self, chunks: int) -> None:
+        """Others that were here are not any more. Those who waited for them have had them."""
+        gone = self.have & ~chunks
+        if gone:
+            self.have &= ~gone
+            self.busy &= ~gone
+            self.have_bytes -= self._length_of(gone)
+
     def clear_have(self) -> None:
         """Nothing is here any more, and nothing is being stored."""
         self.storing.clear()

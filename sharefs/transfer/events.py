@@ -165,6 +165,14 @@ class Freed:
 
 
 @dataclass(frozen=True, slots=True)
+class StillHere:
+    """Of what could be read of a content, no more than `have` can still be."""
+
+    content: ContentId
+    have: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unsaved:
     """So many bytes of chunks, and of small contents, are stored now, and a crash would lose
     them: said when that grows or falls."""
@@ -189,5 +197,5 @@ class TimerFired:
 WantEvent = Wanted | Unwanted | Paused | Resumed | Cancelled
 PeerEvent = PeerUp | PeerDown | Received
 ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
-StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed
+StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed | StillHere
 Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | LimitsChanged | TimerFired
