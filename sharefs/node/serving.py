@@ -38,8 +38,10 @@ from sharefs.wire.transfer import (
 log = logging.getLogger("sharefs.node")
 
 WANTED_CHUNKS_MAX = 4096
-HELD_BYTES_MAX = 32 * MIB
+HELD_BYTES_MAX = 16 * MIB
 HELD_CHUNKS_MAX = 64
+READING_CHUNKS_MAX = 4
+"""In the pool at a time: what a program saves just now waits behind these, and not behind all."""
 RESEND_SECONDS = 0.005
 STUCK_SECONDS_MAX = 3.0
 
@@ -89,11 +91,12 @@ class Serving:
         self._promises = promises
         self._withheld = withheld
         self._lines: dict[DeviceId, _Line] = {}
-        self.turns = Turns(state.loop.at, state.send, self._read_all)
+        self.turns = Turns(state.loop.at, state.send, self._read)
         self._resending = False
         self._tidings = Tidings()
         self._came: dict[ContentId, None] = {}
         """Contents of which there is more to tell than was told."""
+        self._reading = 0
 
     def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
         """What is here of a content, if it belongs to the space: no member learns of another
@@ -183,7 +186,7 @@ class Serving:
                 )
         if lacking:
             self._state.send(device, Lack(want.space, want.content, tuple(lacking)))
-        self._read(device, line)
+        self._read()
 
     def cancelled(self, device: DeviceId, cancel: Cancel) -> None:
         """Do not send these, but what the sockets have already."""
@@ -198,7 +201,7 @@ class Serving:
         for chunk, _ in filter(lambda each: cancelled(each[0]), line.ready):
             line.release(chunk)
         line.ready = deque(each for each in line.ready if not cancelled(each[0]))
-        self._read(device, line)
+        self._read()
 
     def gone(self, device: DeviceId) -> None:
         """It waits for nothing any more."""
@@ -206,24 +209,27 @@ class Serving:
         self._lines.pop(device, None)
         self.turns.gone(device)
 
-    def _read(self, device: DeviceId, line: _Line) -> None:
-        while chunk := self.turns.next_of(device, line.wanted):
-            if not line.has_room(chunk.size):
-                return
+    def _read(self) -> None:
+        """As much as there is room for, and as the limits let through."""
+        while self._reading < READING_CHUNKS_MAX and (found := self._next()):
+            device, line, chunk = found
             line.wanted.remove(chunk)
             self.turns.took(device, chunk)
             line.held_chunks += 1
             line.held_bytes += chunk.size
+            # The others come before its next one.
+            self._lines[device] = self._lines.pop(device)
             self._read_one(device, line, chunk)
-            if self.turns and self._lines.pop(device, None) is not None:
-                # The others come before its next one.
-                self._lines[device] = line
 
-    def _read_all(self) -> None:
-        """The limits may let something through."""
+    def _next(self) -> tuple[DeviceId, _Line, _Wanted] | None:
         lines = list(self._lines.items())
-        for device, line in sorted(lines, key=lambda each: self.turns.rank(each[1].wanted)):
-            self._read(device, line)
+        if self.turns:
+            lines.sort(key=lambda each: self.turns.rank(each[1].wanted))
+        for device, line in lines:
+            chunk = self.turns.next_of(device, line.wanted)
+            if chunk is not None and line.has_room(chunk.size):
+                return device, line, chunk
+        return None
 
     def _read_one(self, device: DeviceId, line: _Line, chunk: _Wanted) -> None:
         def work() -> None:
@@ -234,20 +240,20 @@ class Serving:
                 damage = str(error)
             self._state.loop.post(lambda: self._was_read(device, line, chunk, data, damage))
 
+        self._reading += 1
         self._state.in_pool(work)
 
     def _was_read(
         self, device: DeviceId, line: _Line, chunk: _Wanted, data: bytes, damage: str
     ) -> None:
-        if self._lines.get(device) is not line:
-            return
-        if not damage:
+        self._reading -= 1
+        if self._lines.get(device) is line and not damage:
             line.ready.append((chunk, data))
-            return
-        self._tell_of_damage(chunk.local, damage)
-        self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
-        line.release(chunk)
-        self._read(device, line)
+        elif damage:
+            self._tell_of_damage(chunk.local, damage)
+            self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
+            line.release(chunk)
+        self._read()
 
     def flush(self) -> None:
         """Between batches: send what was read, as far as the sockets take it."""
@@ -270,7 +276,7 @@ class Serving:
             line.stuck_since = None
             line.ready.popleft()
             line.release(chunk)
-        self._read(device, line)
+        self._read()
         if not (line.held_chunks or line.wanted) or self._is_stuck(line):
             del self._lines[device]
 
