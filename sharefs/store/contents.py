@@ -2,10 +2,10 @@
 
 Theory of operation. A content is one plain file, sparse until it is complete. A `LocalContent`
 keeps a bit for each chunk that was verified and written; `sync` has the disk sync the file, and
-gives the bits that were set before; the loop saves those in the database. So a crash may lose bits,
-but leaves no bit without its bytes. After an unclean stop what the files of partial contents have is
-verified all the same, marked or not, when the content is next opened: only what a power cut kept
-from the disk, or was still on its way, is fetched again.
+gives the bits that were set before; the loop saves those in the database. So a crash may lose
+bits, but leaves no bit without its bytes. After an unclean stop what the files of partial contents
+have is verified all the same, marked or not, when the content is next opened: only what a power cut
+kept from the disk, or was still on its way, is fetched again.
 
 There is one LocalContent of a content at a time. `_unsaved` holds those whose bits the database
 does not have yet. A file that no bits are known for is not trusted: it is made anew.
