@@ -110,6 +110,8 @@ class Carriage:
         if isinstance(local, FleetingContent):
             # What was in memory may have made room.
             self._run(events.StillHere(row.content, local.bitmap))
+        else:
+            self._state.contents.expect(local)
         likely = tuple(dict.fromkeys((row.version.device, creator_of(row.item))))
         self._waiting[waiter] = done
         self._run(

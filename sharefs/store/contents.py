@@ -216,6 +216,12 @@ class ContentStore:
             local.begin(manifest, encoded)
             self._save([(local, local.synced)])
 
+    def expect(self, local: LocalContent) -> None:
+        """Chunks of what may have been freed will come: without a row, a kill would lose them. Loop
+        only, in a transaction."""
+        if local.told < 0 and local.manifest is not None:
+            self._save([(local, local.synced)])
+
     def save_bits(self, content: ContentId, bitmap: bytes) -> None:
         """Save what `sync` gave. Loop only, in a transaction."""
         local = self._in_use.get(content)

@@ -114,6 +114,11 @@ class Node:
     def forget(self, path: Path) -> None:
         self.client.free([str(path)])
 
+    def written_bytes(self) -> int:
+        """How much of the disk its contents take."""
+        files = Home.at(self._home).contents_folder.glob("*/*")
+        return sum(file.stat().st_blocks * 512 for file in files)
+
     def done_bytes(self) -> int:
         """Of what it fetches now."""
         return max((each.done for each in self.client.transfers()), default=0)
@@ -237,12 +242,12 @@ def _open_kills(folder: Path) -> Iterator[Killable]:
             far.begin()
             far.await_online(2)
 
-        def kill() -> int:
-            # What it has received is asked for while it stands still.
+        def kill() -> tuple[int, int]:
+            # It stands still while it is looked at.
             far.process.send_signal(signal.SIGSTOP)
-            received = bytes_received([far.process.pid])
+            found = bytes_received([far.process.pid]), far.written_bytes()
             far.kill()
-            return received
+            return found
 
         def fetch_up_to(path: Path, goal: int) -> None:
             fetching = threading.Thread(target=_fetch_until_killed, args=(far, path), daemon=True)
@@ -254,6 +259,7 @@ def _open_kills(folder: Path) -> Iterator[Killable]:
             pair=_pair_of(near, far),
             begin=begin,
             kill=kill,
+            kept=lambda: far.client.spaces()[0].local_bytes,
             fetch_up_to=fetch_up_to,
             received=lambda: bytes_received([far.process.pid]),
         )

@@ -113,8 +113,11 @@ class Killable:
     pair: Pair
     begin: Callable[[], None]
     """Start the far side again; returns when it has met the near one."""
-    kill: Callable[[], int]
-    """Kill the far side; returns how many bytes it had received in that life."""
+    kill: Callable[[], tuple[int, int]]
+    """Kill the far side; returns how many bytes it had received in that life, and how many of
+    contents it had written in all."""
+    kept: Callable[[], int]
+    """How many bytes of contents it says that it holds."""
     fetch_up_to: Callable[[Path, int], None]
     """Bring a file; returns when so many bytes are here, or it is over, and the fetch goes on."""
     received: Callable[[], int]

@@ -23,7 +23,6 @@ from sharefs.cli import main
 from sharefs.errors import UserError
 from sharefs.node.reports import MemberReport, SpaceReport, StatusReport, TransferReport
 from sharefs.store.home import Home
-from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
 from sharefs.web.client import Client
 
 POLL_S = 0.02
@@ -32,8 +31,6 @@ END_S_MAX = 30.0
 GROUP_S_MAX = 500.0
 """A group that lives longer is stuck: its nodes are killed, which frees who waits in a mount."""
 LOG_TAIL_LINES = 60
-CRASH_SIZE_BYTES_MAX = UNSAFE_BYTES_MAX
-"""What a crash may have fetched again: all that was asked for and is not saved."""
 
 Value = TypeVar("Value")
 

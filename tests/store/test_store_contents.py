@@ -101,6 +101,37 @@ def test_after_a_kill_chunks_whose_bits_were_not_saved_are_found_in_the_file(dis
     assert disk.contents.unsaved() == [local.content]
 
 
+def test_what_came_after_it_was_freed_is_found_after_a_kill_too(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    disk.save()
+    with disk.store.transaction():
+        disk.contents.free(local.content)
+    with disk.store.transaction():
+        disk.contents.expect(local)
+    local.write_chunk(2, chunks[2])
+    del local
+    disk.kill()
+    assert disk.contents.open(content_of(chunks)[0], 0).missing(0, 4000) == [0, 1, 3]
+
+
+def test_after_a_power_cut_only_right_bytes_are_found(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    local.write_chunk(0, chunks[0])
+    disk.save()
+    local.write_chunk(1, chunks[1])
+    local.write_chunk(2, chunks[2])
+    file = disk.file(local.content)
+    del local
+    disk.kill()
+    with file.open("r+b") as lost:
+        lost.seek(1500)
+        lost.write(bytes(500))
+    assert disk.contents.open(content_of(chunks)[0], 0).missing(0, 4000) == [1, 3]
+
+
 def test_a_bitmap_is_given_only_after_the_file_was_synced(
     disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
