@@ -8,15 +8,18 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sharefs.errors import DatabaseDamaged, DiskFull, HomeNotUsable
-from sharefs.records.ids import ContentId, ItemId
+from sharefs.records.ids import ContentId, Coordinate, ItemId
+from sharefs.store.groups import among, in_groups
+from sharefs.store.holders import Holders
+from sharefs.store.holding import Holding
 from sharefs.store.sums import Sums
 from sharefs.store.superseded import Superseded
 
@@ -27,8 +30,6 @@ WAL_CHECKPOINT_PAGES = 16_000
 WAL_SIZE_BYTES_MAX = 64 * 1024 * 1024
 ROWS_AT_ONCE = 32
 """So many are inserted by one statement."""
-AMONG_MAX = 256
-_AMONG_SIZES = (1, 16, AMONG_MAX)
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNUSABLE_CODES = frozenset(
     {
@@ -39,13 +40,14 @@ _UNUSABLE_CODES = frozenset(
     }
 )
 
-Value = TypeVar("Value")
 Place = tuple[int, ItemId]
 """A folder: the number of its space, and its item."""
 Touched = tuple[int, ItemId, int, str]
 """A row that changed, or changes: its space, its place, its inode number, the name it is shown
 under."""
 TOUCHED_COLUMNS = "space, place, ino, shown"
+ROW_COLUMNS = f"{TOUCHED_COLUMNS}, content, device, incarnation, sequence"
+"""What there is to know of a row before it changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ class Writer:
         """Of the heads; written with them."""
         self.superseded = Superseded(connection)
         """Contents whose rows went; written last."""
+        self.holders = Holders(connection)
+        self.holding = Holding(connection, self.holders)
+        """What we hold of all that changed; written last, too."""
         self._path = path
         self._after_commit: list[Callable[[], None]] = []
         self._after_durable: list[Callable[[], None]] = []
@@ -115,6 +120,7 @@ class Writer:
             if self._later:
                 self._write_later()
             self.superseded.flush()
+            self.holding.flush()
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -122,6 +128,7 @@ class Writer:
         except BaseException:
             self._roll_back()
             raise
+        self.holding.committed()
         done, self._after_commit = self._after_commit, []
         for call in done:
             call()
@@ -132,6 +139,7 @@ class Writer:
         roll_back(self._connection)
         self.sums.forget()
         self.superseded.forget()
+        self.holding.forget()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -156,13 +164,11 @@ class Writer:
     def _write_later(self) -> None:
         connection, later, saved = self._connection, self._later, self._saved
         self._later, self._saved = {}, {}
+        self.holding.note_rows(saved)
         for group in in_groups(saved):
-            query = f"SELECT {TOUCHED_COLUMNS}, content FROM entry WHERE ino {among(group)}"
-            for *before, content in connection.execute(query, group):
-                space, place, ino, shown = before
-                self.touched.add((space, place, ino, shown))
-                if content != saved[ino]:
-                    self.superseded.note(content, space)
+            query = f"SELECT {ROW_COLUMNS} FROM entry WHERE ino {among(group)}"
+            for row in connection.execute(query, group):
+                self.note_row_before(row, saved[row[2]])
         for insertion, rows in later.items():
             whole = len(rows) - len(rows) % ROWS_AT_ONCE
             for start in range(0, whole, ROWS_AT_ONCE):
@@ -171,6 +177,14 @@ class Writer:
                     insertion.of(ROWS_AT_ONCE), [value for values in part for value in values]
                 )
             connection.executemany(insertion.of(1), rows[whole:])
+
+    def note_row_before(self, row: tuple[Any, ...], content: ContentId | None) -> None:
+        """What ROW_COLUMNS gave of a row that goes, or has this content from now on."""
+        space, place, ino, shown, content_before, *version = row
+        self.touched.add((space, place, ino, shown))
+        if content_before != content:
+            self.superseded.note(content_before, space)
+        self.holding.note_gone(space, Coordinate(*version))
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have it called, at once, if the transaction that is open commits."""
@@ -261,21 +275,6 @@ class Readers:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-
-
-def in_groups(values: Iterable[Value]) -> Iterator[list[Value]]:
-    """Different values in groups that `among` takes, the last filled up by repetition: SQLite's
-    statements are kept by their text, so there are to be few."""
-    rest = list(dict.fromkeys(values))
-    while rest:
-        group, rest = rest[:AMONG_MAX], rest[AMONG_MAX:]
-        size = next(size for size in _AMONG_SIZES if size >= len(group))
-        yield group + group[-1:] * (size - len(group))
-
-
-def among(group: Sequence[object]) -> str:
-    """The condition that a column has one of these values."""
-    return f"IN ({', '.join('?' * len(group))})"
 
 
 @contextmanager

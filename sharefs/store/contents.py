@@ -28,10 +28,11 @@ from weakref import WeakValueDictionary
 from sharefs.errors import HomeNotUsable, LocalDamage, RemoteProtocolError, UserError
 from sharefs.records.content import Manifest, content_id, decode_manifest
 from sharefs.records.ids import ChunkId, ContentId
-from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, among, in_groups, translated
+from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, translated
 from sharefs.store.cutting import cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
+from sharefs.store.groups import among, in_groups
 from sharefs.store.local import LocalContent
 from sharefs.store.warm import Warm
 
@@ -353,8 +354,9 @@ class ContentStore:
 
         self._store.after_commit(committed)
 
-    def _touch(self, contents: Iterable[ContentId]) -> None:
+    def _touch(self, contents: list[ContentId]) -> None:
         """Their entries are shown with the bytes that are here."""
+        self._store.holding.note_contents(contents)
         for group in in_groups(contents):
             query = f"SELECT {TOUCHED_COLUMNS} FROM entry WHERE content {among(group)}"
             rows = self._store.connection.execute(f"{query} AND content IS NOT NULL", group)

@@ -29,7 +29,8 @@ from sharefs.records.ids import (
 from sharefs.records.record import ContextEntry, Record
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
-from sharefs.store.connection import Insertion, Writer, among, in_groups
+from sharefs.store.connection import Insertion, Writer
+from sharefs.store.groups import among, in_groups
 from sharefs.store.rows import SAVE_ROW, values_of
 from sharefs.store.sums import RUN_SEQUENCES, Author
 

@@ -7,7 +7,8 @@ from typing import Any
 from sharefs.records.ids import ContentId, DeviceId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.connection import TOUCHED_COLUMNS, Touched, Writer, among, in_groups
+from sharefs.store.connection import ROW_COLUMNS, Touched, Writer
+from sharefs.store.groups import among, in_groups
 from sharefs.store.ledger import Ledger
 from sharefs.store.rows import SAVE_ROW, SELECT_ROWS, shown_of, values_of
 
@@ -96,10 +97,9 @@ class Shelf:
 
     def erase(self, ino: int) -> None:
         """Forget a row."""
-        erase = f"DELETE FROM entry WHERE ino = ? RETURNING {TOUCHED_COLUMNS}, content"
-        for space, place, _, shown, content in self._connection.execute(erase, (ino,)).fetchall():
-            self._writer.touched.add((space, place, ino, shown))
-            self._writer.superseded.note(content, space)
+        erase = f"DELETE FROM entry WHERE ino = ? RETURNING {ROW_COLUMNS}"
+        for row in self._connection.execute(erase, (ino,)).fetchall():
+            self._writer.note_row_before(row, None)
 
     def take_touched(self) -> set[Touched]:
         """As Writer.take_touched: of all spaces, once."""

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from sharefs.records.ids import ContentId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
-from sharefs.store.connection import Place, Readers, Touched, among, in_groups
+from sharefs.store.connection import Place, Readers, Touched
+from sharefs.store.groups import among, in_groups
 from sharefs.store.ledger import heads_at
 from sharefs.store.rows import SELECT_ROWS_WITH_LOCAL, shown_of
 

@@ -8,7 +8,7 @@ import msgspec
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.content import MANIFEST_SIZE_BYTES_MAX
-from sharefs.wire import audit, session, sync, transfer
+from sharefs.wire import audit, holdings, session, sync, transfer
 
 PROTOCOL_VERSION = 1
 MESSAGE_SIZE_BYTES_MAX = MANIFEST_SIZE_BYTES_MAX + 64 * 1024
@@ -45,7 +45,10 @@ TransferMessage = (
     | transfer.Lack
     | transfer.Later
 )
-Message = SessionMessage | SyncMessage | TransferMessage
+HoldingsMessage = (
+    holdings.Held | holdings.AskHeld | holdings.HeldPage | holdings.AskPromise | holdings.Promise
+)
+Message = SessionMessage | SyncMessage | TransferMessage | HoldingsMessage
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

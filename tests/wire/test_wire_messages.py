@@ -24,6 +24,7 @@ KINDS = (
     *message.SessionMessage.__args__,
     *message.SyncMessage.__args__,
     *message.TransferMessage.__args__,
+    *message.HoldingsMessage.__args__,
 )
 messages = cast("st.SearchStrategy[Message]", values(Message))
 

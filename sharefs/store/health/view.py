@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import ROOT, ItemId
 from sharefs.records.record import Record, decode_record
-from sharefs.store.connection import InoCounter, among, in_groups
+from sharefs.store.connection import InoCounter
 from sharefs.store.database import Store, open_database
+from sharefs.store.groups import among, in_groups
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient, path_of_item
 from sharefs.store.rows import COLUMNS

@@ -1,0 +1,194 @@
+"""Which devices hold the content of a version, as far as is known?
+
+Each device has an account for each author of versions: intervals of the author's sequences, as the
+schema says. Those of other devices are what they said last, also while they are offline.
+"""
+
+import sqlite3
+
+from blake3 import blake3
+
+from sharefs.records.ids import Coordinate, DeviceId, Incarnation
+from sharefs.records.intervals import Interval, Intervals, clipped, spliced
+from sharefs.store.sums import Author
+
+OURS = DeviceId(b"")
+"""Stands for this device."""
+SEQUENCE_MAX = 2**62
+ROWS_AT_ONCE = 4096
+INTERVALS_MAX = 1_000_000
+"""Of one other device in a space: what it says beyond that is not kept, as if it held less."""
+DIGEST_SIZE_BYTES = 16
+_MODULUS = 1 << 128
+
+
+class Holders:
+    """All accounts. On the writing connection, in the loop."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    # --- what is known --------------------------------------------------------------------------
+
+    def digest(self, space: int, device: DeviceId) -> bytes:
+        """What all that a device holds in a space adds up to: equal for equal holdings."""
+        rows = self._connection.execute(
+            "SELECT author, incarnation, sum FROM holder WHERE space = ? AND device = ?"
+            " AND count > 0 ORDER BY author, incarnation",
+            (space, device),
+        )
+        whole = blake3()
+        for row in rows:
+            whole.update(b"".join(row))
+        return whole.digest(DIGEST_SIZE_BYTES)
+
+    def authors(self, space: int, device: DeviceId) -> list[Author]:
+        """Those of whose versions a device holds some, in order."""
+        return self._connection.execute(
+            "SELECT author, incarnation FROM holder WHERE space = ? AND device = ? AND count > 0"
+            " ORDER BY author, incarnation",
+            (space, device),
+        ).fetchall()
+
+    def count(self, space: int, device: DeviceId) -> int:
+        """How many intervals a device has in a space."""
+        (count,) = self._connection.execute(
+            "SELECT coalesce(sum(count), 0) FROM holder WHERE space = ? AND device = ?",
+            (space, device),
+        ).fetchone()
+        return int(count)
+
+    def intervals(
+        self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
+    ) -> Intervals:
+        """What a device holds from one sequence to another: the first so many intervals of it."""
+        number = self._number(space, device, author)
+        if number is None:
+            return ()
+        rows = self._connection.execute(
+            "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
+            " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND ?3 AND last >= ?2"
+            " ORDER BY first LIMIT ?4",
+            (number, first, last, limit),
+        )
+        return clipped(rows.fetchall(), first, last)
+
+    def around(
+        self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
+    ) -> Intervals:
+        """As `intervals`, but whole, with the nearest one on either side."""
+        number = self._number(space, device, author)
+        if number is None:
+            return ()
+        rows = self._connection.execute(
+            "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
+            " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND coalesce((SELECT"
+            " min(first) FROM held WHERE holder = ?1 AND first > ?3), ?3) ORDER BY first LIMIT ?4",
+            (number, first, last, limit),
+        )
+        return tuple(rows.fetchall())
+
+    # --- changes, in a transaction --------------------------------------------------------------
+
+    def splice(
+        self,
+        space: int,
+        device: DeviceId,
+        author: Author,
+        first: int,
+        last: int,
+        stated: Intervals,
+    ) -> None:
+        """From one sequence to another, a device holds what is stated, and nothing else."""
+        number = self._number(space, device, author)
+        if number is None and stated:
+            number = self._open(space, device, author)
+        while number is not None and first <= last:
+            rows = self._touching(number, first, last)
+            end = last if len(rows) < ROWS_AT_ONCE else min(last, rows[-1][1])
+            self._replace(number, rows, spliced(rows, first, end, stated))
+            first = end + 1
+
+    def set_spoken(self, space: int, device: DeviceId, incarnation: Incarnation, upto: int) -> None:
+        """A device has said which of its own versions it holds, up to this one."""
+        author = (device, incarnation)
+        number = self._number(space, device, author) or self._open(space, device, author)
+        self._connection.execute(
+            "UPDATE holder SET spoken = max(spoken, ?) WHERE number = ?", (upto, number)
+        )
+
+    def _number(self, space: int, device: DeviceId, author: Author) -> int | None:
+        row = self._connection.execute(
+            "SELECT number FROM holder WHERE space = ? AND device = ? AND author = ?"
+            " AND incarnation = ?",
+            (space, device, *author),
+        ).fetchone()
+        return row[0] if row else None
+
+    def _open(self, space: int, device: DeviceId, author: Author) -> int:
+        (number,) = self._connection.execute(
+            "INSERT INTO holder (space, device, author, incarnation, count, sum, spoken)"
+            " VALUES (?, ?, ?, ?, 0, ?, 0) RETURNING number",
+            (space, device, *author, bytes(16)),
+        ).fetchone()
+        return int(number)
+
+    def _touching(self, number: int, first: int, last: int) -> Intervals:
+        """The first intervals that have a sequence of these, or touch one; one before them may be
+        among them."""
+        rows = self._connection.execute(
+            "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
+            " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND ?3 + 1"
+            " ORDER BY first LIMIT ?4",
+            (number, first, last, ROWS_AT_ONCE),
+        )
+        return tuple(rows.fetchall())
+
+    def _replace(self, number: int, before: Intervals, after: Intervals) -> None:
+        gone, new = set(before) - set(after), set(after) - set(before)
+        if not gone and not new:
+            return
+        self._connection.executemany(
+            "DELETE FROM held WHERE holder = ? AND first = ?",
+            [(number, first) for first, _ in sorted(gone)],
+        )
+        self._connection.executemany(
+            "INSERT INTO held VALUES (?, ?, ?)", [(number, *interval) for interval in sorted(new)]
+        )
+        value = sum(map(_hash, new)) - sum(map(_hash, gone))
+        (stood,) = self._connection.execute(
+            "SELECT sum FROM holder WHERE number = ?", (number,)
+        ).fetchone()
+        self._connection.execute(
+            "UPDATE holder SET count = count + ?, sum = ? WHERE number = ?",
+            (
+                len(new) - len(gone),
+                ((int.from_bytes(stood) + value) % _MODULUS).to_bytes(16),
+                number,
+            ),
+        )
+
+
+def holders_at(connection: sqlite3.Connection, space: int, version: Coordinate) -> list[DeviceId]:
+    """Which devices hold the content of a version, this one as OURS; on any connection that sees
+    what is committed.
+
+    Its writer does, too, as long as it has not spoken of it.
+    """
+    device, incarnation, sequence = version
+    rows = connection.execute(
+        "SELECT device, spoken, coalesce((SELECT last FROM held WHERE holder = number"
+        " AND first <= ?4 ORDER BY first DESC LIMIT 1), -1) >= ?4"
+        " FROM holder WHERE space = ?1 AND author = ?2 AND incarnation = ?3",
+        (space, device, incarnation, sequence),
+    ).fetchall()
+    found = [holder for holder, _, holds in rows if holds]
+    spoken = max((upto for holder, upto, _ in rows if holder == device), default=0)
+    if spoken < sequence and device not in found:
+        found.append(device)
+    return found
+
+
+def _hash(interval: Interval) -> int:
+    first, last = interval
+    return int.from_bytes(blake3(first.to_bytes(8) + last.to_bytes(8)).digest(16))
