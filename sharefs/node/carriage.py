@@ -9,17 +9,14 @@ that is all here when its bits are on disk.
 
 import itertools
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 
 from sharefs.errors import (
     DiskFull,
-    LastCopy,
     NodeNotRunning,
     NotAllowed,
     RemoteProtocolError,
@@ -27,8 +24,8 @@ from sharefs.errors import (
     TransferInterrupted,
     UserError,
 )
-from sharefs.node.absences import Absences
-from sharefs.node.peers import Peers
+from sharefs.node.freeing import Freeing
+from sharefs.node.holders import Holders
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
 from sharefs.records.content import MIB, chunk_id
@@ -50,26 +47,17 @@ SYNC_INTERVAL_SECONDS = 0.5
 SYNC_SIZE_BYTES = 16 * MIB
 """Well below what may be unsaved (UNSAFE_BYTES_MAX), so that more comes while the disk syncs."""
 
-FREE_SECONDS_MAX = 3.0
+LIKELY_MAX = 8
 
 Done = Callable[[int, SharefsError | None], None]
-
-
-@dataclass(slots=True)
-class _Freeing:
-    """A content that somebody wants to free: who was asked, and whether one of them keeps it."""
-
-    asked: set[DeviceId]
-    kept: bool = False
-    answered: threading.Event = field(default_factory=threading.Event)
 
 
 class Carriage:
     """Bytes to and from other members. In the loop, but for what says otherwise."""
 
-    def __init__(self, state: State, peers: Peers) -> None:
+    def __init__(self, state: State, holders: Holders, freeing: Freeing) -> None:
         self._state = state
-        self._peers = peers
+        self._holders = holders
         self._machine = Transfer(state.me, state.person_name)
         self._waiters = itertools.count(1)
         self._waiting: dict[int, Done] = {}
@@ -78,8 +66,6 @@ class Carriage:
         self._syncing = 0
         """Bytes that the sync under way will have made safe."""
         self._sync_running = False
-        self._freeing: dict[ContentId, _Freeing] = {}
-        self._absences = Absences()
         self._saves = itertools.count()
         self._not_durable: dict[ContentId, int] = {}
         """Contents whose bits were saved, but maybe not for a power cut; by which save."""
@@ -88,7 +74,7 @@ class Carriage:
         self._running = False
         self.freed: Callable[[ContentId], None] = lambda _: None
         """Told of what is not to be here any more."""
-        self.serving = Serving(state, self._is_durable, self._freeing.__contains__)
+        self.serving = Serving(state, self.is_durable, freeing.is_freeing)
 
     def start(self) -> None:
         """Begin the rounds of syncing."""
@@ -112,7 +98,6 @@ class Carriage:
             self._run(events.StillHere(row.content, local.bitmap))
         else:
             self._state.contents.expect(local)
-        likely = tuple(dict.fromkeys((row.version.device, creator_of(row.item))))
         self._waiting[waiter] = done
         self._run(
             events.Wanted(
@@ -125,9 +110,16 @@ class Carriage:
                 start,
                 end,
                 priority,
-                likely,
+                self._likely(row),
             )
         )
+
+    def _likely(self, row: Shown) -> tuple[DeviceId, ...]:
+        """Those who hold it, as far as is known; if none of these is here, those who might."""
+        known = self._holders.of(row)
+        if not any(map(self._holders.is_online, known)):
+            known += [row.version.device, creator_of(row.item)]
+        return tuple(dict.fromkeys(known[:LIKELY_MAX]))
 
     def fetch(self, waiter: int, row: Shown, done: Done) -> None:
         """Have all of an entry here. Raises NotAllowed for what is stream-only."""
@@ -154,21 +146,6 @@ class Carriage:
         """What is on its way."""
         return list(self._machine.snapshot(time.monotonic()))
 
-    def holders_online(self, entry: Shown) -> int:
-        """How many devices of the space are online, and may hold it. From any thread."""
-        content = entry.content
-        assert content is not None, "only a content has holders"
-        members = {
-            device
-            for replica in list(self._state.replicas.values())
-            if replica.number == entry.space
-            for device in replica.roster.devices
-        }
-        return sum(
-            device in members and self._absences.may_hold(device, content)
-            for device in self._peers.online()
-        )
-
     # --- what happens ---------------------------------------------------------------------------
 
     def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
@@ -178,7 +155,6 @@ class Carriage:
     def peer_down(self, device: DeviceId) -> None:
         """It can not."""
         self.serving.gone(device)
-        self._absences.forget(device)
         self._run(events.PeerDown(device))
 
     def received(
@@ -195,8 +171,6 @@ class Carriage:
             case Chunk():
                 self._chunk_arrived(device, message, payload)
             case Offer():
-                self._absences.said(device, message.content, holds=message.holds)
-                self._free_answered(device, message)
                 self._run(events.Received(device, message))
             case Have():
                 self._absences.said(device, message.content, holds=True)
@@ -301,7 +275,7 @@ class Carriage:
         self._state.store.after_durable(lambda: self._state.loop.post(durable))
         self._state.loop.post(lambda: self._state.in_pool(sync))
 
-    def _is_durable(self, content: ContentId) -> bool:
+    def is_durable(self, content: ContentId) -> bool:
         """Whether even a power cut would leave the bits that say what is here of a content."""
         return content not in self._not_durable and self._state.contents.is_saved(content)
 
@@ -426,57 +400,6 @@ class Carriage:
                 self._run(events.TimerFired())
 
         self._state.loop.at(at, fire)
-
-    # --- freeing --------------------------------------------------------------------------------
-
-    def free(self, row: Shown) -> int:
-        """Make an entry a ghost. Not in the loop: it asks the others first, and waits.
-
-        Returns the bytes freed. Raises LastCopy unless somebody online has every byte for good.
-        While we ask, we answer such questions with no, so that of two who free one content at the
-        same time neither relies on the other.
-        """
-        content = row.content
-        assert content is not None, "only a content has bytes"
-        if not self._state.loop.call(lambda: self._begin_free(row, content)):
-            raise LastCopy("It is being freed already.")
-        try:
-            freeing = self._freeing[content]
-            freeing.answered.wait(FREE_SECONDS_MAX)
-            return self._state.loop.call(lambda: self._finish_free(content, freeing))
-        finally:
-            self._state.loop.call(lambda: self._freeing.pop(content, None))
-
-    def _begin_free(self, row: Shown, content: ContentId) -> bool:
-        if content in self._freeing:
-            return False
-        space = self._state.replica_numbered(row.space)
-        asked = [d for d in self._peers.online() if d in space.roster.devices]
-        self._freeing[content] = _Freeing(set(asked))
-        for device in asked:
-            self._state.send(device, Ask(space.id, content, False, False))
-        if not asked:
-            self._freeing[content].answered.set()
-        return True
-
-    def _free_answered(self, device: DeviceId, offer: Offer) -> None:
-        freeing = self._freeing.get(offer.content)
-        if freeing is None or device not in freeing.asked:
-            return
-        freeing.asked.discard(device)
-        freeing.kept = freeing.kept or (offer.holds and not offer.bitmap)
-        if freeing.kept or not freeing.asked:
-            freeing.answered.set()
-
-    def _finish_free(self, content: ContentId, freeing: "_Freeing") -> int:
-        if not freeing.kept:
-            raise LastCopy(
-                "No other member who is online has all of it, so it stays here: free it when"
-                " somebody else has it."
-            )
-        freed = self._state.contents.free(content)
-        self.forget(content)
-        return freed
 
     def forget(self, content: ContentId) -> None:
         """It was freed."""

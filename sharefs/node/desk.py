@@ -20,6 +20,7 @@ from sharefs.errors import (
 from sharefs.mount.ports import Base, Draft, SpaceFolder
 from sharefs.node import conflicts
 from sharefs.node.conflicts import seen_behind
+from sharefs.node.holders import Holders
 from sharefs.node.publication import Publication
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
@@ -38,9 +39,9 @@ log = logging.getLogger("sharefs.node")
 class Desk:
     """What the mount asks for. From any thread, but for the methods that begin with `_`."""
 
-    def __init__(self, state: State, holders_online: Callable[[Shown], int]) -> None:
+    def __init__(self, state: State, holders: Holders) -> None:
         self._state = state
-        self._holders_online = holders_online
+        self._holders = holders
         self._folders: list[SpaceFolder] = []
         self.publication = Publication(state)
 
@@ -88,19 +89,30 @@ class Desk:
             "writer": replica.roster.label(entry.version.device),
         }
         if entry.type is EntryType.FILE:
-            words["state"] = self._state_of(entry)
+            words.update(self._describe_bytes(entry, replica))
         if entry.loser:
             words["conflict"] = "loser"
         return words
 
-    def _state_of(self, entry: Shown) -> str:
-        here = self._state.contents.local_bytes(entry.content) if entry.content else entry.size
+    def _describe_bytes(self, entry: Shown, replica: Replica) -> dict[str, str]:
+        """What is here, and who has all of it."""
+        if entry.content is None:
+            return {"state": "local"}
+        here = self._state.contents.local_bytes(entry.content)
+        holders = self._holders.of(entry)
+        online = [device for device in holders if self._holders.is_online(device)]
+        names = [replica.roster.label(device) for device in online]
+        names += [f"{replica.roster.label(d)} (offline)" for d in holders if d not in online]
         if here >= entry.size:
-            return "local"
-        if here > 0:
-            return "partial"
-        if not self._holders_online(entry):
-            return "unavailable"
+            names.insert(0, replica.roster.label(self._state.me))
+            state = "local" if holders else "last copy"
+        elif here > 0:
+            state = "partial"
+        else:
+            state = self._state_of_ghost(entry) if online else "unavailable"
+        return {"state": state, "holders": ", ".join(dict.fromkeys(names))}
+
+    def _state_of_ghost(self, entry: Shown) -> str:
         return "stream-only" if self._state.keeping.is_stream_only(entry) else "ghost"
 
     def replica(self, number: int) -> Replica:

@@ -27,6 +27,8 @@ from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
 from sharefs.node.events import ConflictChanged, Events
 from sharefs.node.exchange import Exchange
+from sharefs.node.freeing import Freeing
+from sharefs.node.holders import Holders
 from sharefs.node.limiting import Limiting
 from sharefs.node.loop import Loop
 from sharefs.node.options import NodeOptions
@@ -48,6 +50,7 @@ from sharefs.store.ledger import Ledger
 from sharefs.store.reserve import Reserve
 from sharefs.store.shelf import Shelf
 from sharefs.store.view import ReadView
+from sharefs.wire.holdings import AskPromise, Promise
 from sharefs.wire.message import (
     SessionMessage,
     SyncMessage,
@@ -165,14 +168,17 @@ class Node:
         )
         self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
         self.peers = Peers(self.state, self._peer_up, self._peer_down)
-        self.carriage = Carriage(self.state, self.peers)
+        self.holders = Holders(self.state, self.peers)
+        self.freeing = Freeing(self.state, self.peers, self.holders)
+        self.carriage = Carriage(self.state, self.holders, self.freeing)
+        self.freeing.serve(self.carriage.is_durable, self.carriage.forget)
         self.limiting = Limiting(
             self.state, self.carriage.limit, self.carriage.serving.turns.change
         )
         self.replication = Replication(self.state, self.carriage, self.peers)
         self.carriage.freed = self.replication.freed
         self.state.settings.watch(self.carriage.let_fleeting_go, STREAM_ONLY)
-        self.desk = Desk(self.state, self.carriage.holders_online)
+        self.desk = Desk(self.state, self.holders)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 
     def _begin(self) -> None:
@@ -285,6 +291,7 @@ class Node:
         self.state.view.forget(touched)
         self.replication.changed(touched)
         self._tell_of_conflicts()
+        self.holders.committed()
         self.exchange.committed()
         if self.state.relied_upon and not self.exchange.sync_now():
             self.state.sending.discard()
@@ -377,17 +384,24 @@ class Node:
             self.exchange.received(device, message)
         elif isinstance(message, TransferMessage):
             self.carriage.received(device, message, arrived.payload)
+        elif isinstance(message, AskPromise | Promise):
+            self.freeing.received(device, message)
+        else:
+            self.holders.received(device, message)
 
     # --- what follows ---------------------------------------------------------------------------
 
     def _peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
         self.exchange.peer_up(device, spaces)
+        self.holders.peer_up(device, spaces)
         self.carriage.peer_up(device, spaces)
         self.replication.peer_up(spaces)
 
     def _peer_down(self, device: DeviceId) -> None:
         self.exchange.peer_down(device)
+        self.holders.peer_down(device)
         self.carriage.peer_down(device)
+        self.freeing.peer_down(device)
 
     def _add_replica(self, id: SpaceId) -> Replica:
         row = next(row for row in self.state.ledger.spaces() if row.id == id)

@@ -333,17 +333,9 @@ class Service:
 
     def free(self, paths: list[str]) -> FreeReport:
         rows = [row for path in paths for row in self.files_at(path)]
-        files, size = 0, 0
-        refused: list[tuple[str, str]] = []
-        for row in rows:
-            if row.content is None or not self._node.state.contents.local_bytes(row.content):
-                continue
-            try:
-                size += self._node.carriage.free(row)
-                files += 1
-            except UserError as error:
-                refused.append((str(self.path(row)), str(error)))
-        return FreeReport(files, size, refused)
+        freed = self._node.freeing.free(rows)
+        refused = [(str(self.path(row)), str(error)) for row, error in freed.refused]
+        return FreeReport(freed.files, freed.bytes, refused)
 
 
 class Listener:

@@ -16,8 +16,9 @@ OURS = DeviceId(b"")
 """Stands for this device."""
 SEQUENCE_MAX = 2**62
 ROWS_AT_ONCE = 4096
+ACCOUNTS_MAX = 8192
 INTERVALS_MAX = 1_000_000
-"""Of one other device in a space: what it says beyond that is not kept, as if it held less."""
+"""Of one other device in a space: with so many, what it says is not kept, as if it held less."""
 DIGEST_SIZE_BYTES = 16
 _MODULUS = 1 << 128
 
@@ -50,13 +51,18 @@ class Holders:
             (space, device),
         ).fetchall()
 
-    def count(self, space: int, device: DeviceId) -> int:
-        """How many intervals a device has in a space."""
-        (count,) = self._connection.execute(
-            "SELECT coalesce(sum(count), 0) FROM holder WHERE space = ? AND device = ?",
+    def size(self, space: int, device: DeviceId) -> tuple[int, int]:
+        """How many accounts and intervals a device has in a space."""
+        accounts, intervals = self._connection.execute(
+            "SELECT count(*), coalesce(sum(count), 0) FROM holder WHERE space = ? AND device = ?",
             (space, device),
         ).fetchone()
-        return int(count)
+        return accounts, intervals
+
+    def has_room(self, space: int, device: DeviceId) -> bool:
+        """Whether more of what a device says is kept."""
+        accounts, intervals = self.size(space, device)
+        return accounts < ACCOUNTS_MAX and intervals < INTERVALS_MAX
 
     def intervals(
         self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int

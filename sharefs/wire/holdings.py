@@ -55,7 +55,8 @@ class Held(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag
 
     space: SpaceId
     statements: Statements
-    spoken: Spoken
+    spoken: Spoken | None
+    """None if more follows at once."""
 
 
 class AskHeld(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=49):
@@ -73,7 +74,8 @@ class HeldPage(Struct, frozen=True, array_like=True, forbid_unknown_fields=True,
     after: Place | None
     until: Place | None
     statements: Statements
-    spoken: Spoken
+    spoken: Spoken | None
+    """With the last page."""
 
 
 class AskPromise(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=51):

@@ -9,9 +9,9 @@ import pytest
 
 from sharefs.errors import DiskFull, LastCopy, LocalDamage, NodeNotRunning, NoHolderOnline
 from sharefs.mount.ports import Reader
-from sharefs.node import carriage as carriage_module
 from sharefs.records.ids import DeviceId
 from sharefs.store.local import LocalContent
+from sharefs.wire.holdings import AskPromise, Promise
 from sharefs.wire.transfer import Ask, Offer, WantChunks
 from tests.node.node_parties import Party, Raw, agree, meet, until
 
@@ -30,7 +30,7 @@ def shared(name: str, data: bytes, writer: Party, *others: Party) -> None:
 def promises(party: Party, name: str) -> bool:
     content = party.there(name).content
     assert content is not None
-    return party.node.carriage._is_durable(content)
+    return party.node.carriage.is_durable(content)
 
 
 def local_bytes(party: Party, name: str) -> int:
@@ -91,7 +91,11 @@ def test_what_nobody_online_has_fails_with_a_sentence(anna: Party, bob: Party) -
 
 
 def free(party: Party, name: str) -> int:
-    return party.node.carriage.free(party.there(name))
+    """The bytes freed. Raises LastCopy."""
+    freed = party.node.freeing.free([party.there(name)])
+    for _, error in freed.refused:
+        raise error
+    return freed.bytes
 
 
 def test_the_last_copy_is_not_freed(anna: Party, bob: Party) -> None:
@@ -136,13 +140,10 @@ def test_of_two_who_free_at_once_one_keeps_it(anna: Party, bob: Party, turn: int
     assert local_bytes(anna, "a.txt") + local_bytes(bob, "a.txt") >= 5
 
 
-def test_who_is_freeing_denies_having_it(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carriage_module, "FREE_SECONDS_MAX", 5.0)
+def test_who_is_freeing_promises_nothing_of_it(anna: Party, mallory: Raw) -> None:
     anna.write("a.txt", b"hello")
-    row = anna.there("a.txt")
-    assert row.content is not None
+    content = anna.there("a.txt").content
+    assert content is not None
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -153,15 +154,28 @@ def test_who_is_freeing_denies_having_it(
 
     thread = threading.Thread(target=run)
     thread.start()
-    ask = mallory.hears(Ask)
-    assert ask.content == row.content
-    mallory.say(Ask(ask.space, ask.content, True, True))
+    asked = mallory.hears(AskPromise)
+    assert asked.contents == (content,)
+    mallory.say(AskPromise(asked.space, 77, (content,)))
+    assert mallory.hears(Promise, lambda promise: promise.number == 77).kept == b"\x00"
+    mallory.say(Ask(asked.space, content, True, True))
     assert not mallory.hears(Offer).holds
-    mallory.say(Offer(ask.space, ask.content, True, b"\x01", b"", b""))
-    mallory.say(Offer(ask.space, ask.content, True, b"", b"", b""))
+    mallory.say(Promise(asked.space, asked.number, b"\x00"))
+    mallory.say(Promise(asked.space, asked.number, b"\x01"))
     thread.join()
     assert failures, "the first answer counts: that one may lose it"
     assert anna.read("a.txt") == b"hello"
+    mallory.say(AskPromise(asked.space, 78, (content,)))
+    assert mallory.hears(Promise, lambda promise: promise.number == 78).kept == b"\x01"
+
+
+def test_nobody_promises_what_is_of_another_space(anna: Party, mallory: Raw) -> None:
+    anna.create("Diary")
+    anna.write("a.txt", b"hello", space="Diary")
+    content = anna.there("a.txt", space="Diary").content
+    assert content is not None
+    mallory.say(AskPromise(anna.replica().id, 5, (content,)))
+    assert mallory.hears(Promise).kept == b"\x00"
 
 
 def test_bytes_are_promised_only_when_a_power_cut_would_leave_them(

@@ -346,7 +346,7 @@ def test_an_entry_whose_writer_contradicts_itself_can_not_stop_the_node(anna: Pa
 def test_what_is_told_of_an_entry_is_true(anna: Party, bob: Party) -> None:
     anna.write("a.txt", b"hello")
     agree("a.txt", anna, bob)
-    assert anna.node.desk.describe(anna.there("a.txt"))["state"] == "local"
+    assert anna.node.desk.describe(anna.there("a.txt"))["state"] == "last copy"
     told = bob.node.desk.describe(bob.there("a.txt"))
     assert (told["state"], told["contributor"], told["writer"]) == ("ghost", "Anna", "Anna")
     anna.down()

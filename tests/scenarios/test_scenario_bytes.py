@@ -61,7 +61,7 @@ def test_free_refuses_the_last_copy(family: list[Node]) -> None:
     sentence = sentence_of_free(anna, "photos/1.jpg")
     assert sentence.startswith("9 ")
     assert "1.jpg" in sentence
-    assert anna.xattr(anna.at("Family", "photos", "1.jpg"), "state") == "local"
+    assert anna.xattr(anna.at("Family", "photos", "1.jpg"), "state") == "last copy"
     bob.ask("fetch", bob.at("Family", "photos", "1.jpg"))
     stop(bob)
     assert sentence_of_free(anna, "photos/1.jpg").startswith("9 ")

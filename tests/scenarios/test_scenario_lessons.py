@@ -120,7 +120,7 @@ def test_what_nobody_else_has_is_not_freed(family: list[Node]) -> None:
             until(lambda: anna.sees_online("Bob"), ARRIVES_S)
         outcome = anna.command("free", mine)
         assert subprocess.run(outcome, check=False).returncode == LastCopy.exit_code
-        assert anna.xattr(mine, "state") == "local"
+        assert anna.xattr(mine, "state") == "last copy"
     bob.ask("fetch", bob.at("Family", "only.bin"))
     until(lambda: _frees(anna, mine), ARRIVES_S)
     assert anna.xattr(mine, "state") == "ghost"

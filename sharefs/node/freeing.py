@@ -1,0 +1,244 @@
+"""Which bytes may go from here, and who has promised to keep them?
+
+Theory of operation. Bytes go only when somebody else, who is online, has just promised that he has
+all of the content, and that a power cut would leave him all of it. While we ask, we promise
+nothing of the kind about what we ask for, so that of two who free one content at the same time
+neither relies on the other. Whoever is known to hold a content is asked first, and everybody else
+who is here only about what was not promised then, as what we know may be old. Many contents are
+asked about at once.
+"""
+
+import itertools
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from sharefs.errors import LastCopy, UserError
+from sharefs.node.holders import Holders
+from sharefs.node.peers import Peers
+from sharefs.node.state import State
+from sharefs.records.ids import ContentId, DeviceId, SpaceId
+from sharefs.records.shown import Shown
+from sharefs.transfer import bitmap
+from sharefs.wire.holdings import PROMISES_MAX, AskPromise, Promise
+
+FREE_SECONDS_MAX = 3.0
+FREED_AT_ONCE = 64
+"""In one turn of the loop."""
+
+Refused = tuple[Shown, UserError]
+
+
+@dataclass(slots=True)
+class Freed:
+    """What was freed, and what was not, and why."""
+
+    files: int = 0
+    bytes: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+    def add(self, other: "Freed") -> None:
+        """And what went, or did not, besides."""
+        self.files += other.files
+        self.bytes += other.bytes
+        self.refused += other.refused
+
+
+@dataclass(slots=True)
+class _Files:
+    """A content that is to go, and the files that have it."""
+
+    content: ContentId
+    rows: list[Shown] = field(default_factory=list)
+    bytes: int = 0
+    """So many were here."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """Questions under way, each to one device, and who answered with which promises."""
+
+    open: dict[int, tuple[DeviceId, tuple[ContentId, ...]]] = field(default_factory=dict)
+    kept: set[ContentId] = field(default_factory=set)
+    answered: threading.Event = field(default_factory=threading.Event)
+
+
+class Freeing:
+    """In the loop, but for what says otherwise."""
+
+    def __init__(self, state: State, peers: Peers, holders: Holders) -> None:
+        self._state = state
+        self._peers = peers
+        self._holders = holders
+        self._numbers = itertools.count(1)
+        self._freeing: set[ContentId] = set()
+        self._rounds: dict[int, _Round] = {}
+        """By the numbers of their questions."""
+        self._is_durable: Callable[[ContentId], bool] = lambda _: False
+        self._freed: Callable[[ContentId], None] = lambda _: None
+
+    def serve(
+        self, is_durable: Callable[[ContentId], bool], freed: Callable[[ContentId], None]
+    ) -> None:
+        """Whom to ask whether a content that is all here stays so, and to tell of what went."""
+        self._is_durable, self._freed = is_durable, freed
+
+    def is_freeing(self, content: ContentId) -> bool:
+        """Whether it may go any moment."""
+        return content in self._freeing
+
+    # --- freeing: not in the loop, as it waits for others ---------------------------------------
+
+    def free(self, rows: Iterable[Shown]) -> Freed:
+        """Make files ghosts, as far as others promise to keep them."""
+        freed = Freed()
+        for part in _parts(rows):
+            freed.add(self._free_part(part))
+        return freed
+
+    def _free_part(self, part: Sequence[_Files]) -> Freed:
+        """Of one space."""
+        freed = Freed()
+        mine = self._state.loop.call(lambda: self._begin(part, freed))
+        try:
+            kept = self._ask(mine, self._known_holders)
+            kept |= self._ask([f for f in mine if f.content not in kept], self._other_members)
+            for start in range(0, len(mine), FREED_AT_ONCE):
+                few = mine[start : start + FREED_AT_ONCE]
+                freed.add(self._state.make_room(partial(self._finish, few, kept)))
+        finally:
+            contents = {files.content for files in mine}
+            self._state.loop.call(lambda: self._freeing.difference_update(contents))
+        return freed
+
+    def _begin(self, part: Sequence[_Files], freed: Freed) -> list[_Files]:
+        mine = []
+        for files in part:
+            files.bytes = self._state.contents.local_bytes(files.content)
+            if files.content in self._freeing:
+                error = LastCopy("It is being freed already.")
+                freed.refused += [(row, error) for row in files.rows]
+            elif files.bytes:
+                self._freeing.add(files.content)
+                mine.append(files)
+        return mine
+
+    def _ask(self, files: list[_Files], whom: Callable[[Shown], list[DeviceId]]) -> set[ContentId]:
+        """What somebody promises to keep."""
+        asked: dict[DeviceId, list[ContentId]] = defaultdict(list)
+        for each in files:
+            for device in whom(each.rows[0]):
+                asked[device].append(each.content)
+        if not asked:
+            return set()
+        space = self._state.replica_numbered(files[0].rows[0].space).id
+        round = self._state.loop.call(lambda: self._send(space, asked))
+        round.answered.wait(FREE_SECONDS_MAX)
+        return self._state.loop.call(lambda: self._end(round))
+
+    def _known_holders(self, row: Shown) -> list[DeviceId]:
+        """One is enough."""
+        return self._holders.online(row)[:1]
+
+    def _other_members(self, row: Shown) -> list[DeviceId]:
+        members = self._state.replica_numbered(row.space).roster.devices
+        asked = self._known_holders(row)
+        return [d for d in self._peers.online() if d in members and d not in asked]
+
+    def _send(self, space: SpaceId, asked: dict[DeviceId, list[ContentId]]) -> _Round:
+        round = _Round()
+        for device, contents in asked.items():
+            number = next(self._numbers)
+            round.open[number] = (device, tuple(contents))
+            self._rounds[number] = round
+            self._state.send(device, AskPromise(space, number, tuple(contents)))
+        return round
+
+    def _end(self, round: _Round) -> set[ContentId]:
+        for number in round.open:
+            del self._rounds[number]
+        round.open.clear()
+        return round.kept
+
+    def _finish(self, part: Sequence[_Files], kept: set[ContentId]) -> Freed:
+        freed = Freed()
+        for files in part:
+            if files.content not in kept:
+                freed.refused += [(row, self._refusal(row)) for row in files.rows]
+                continue
+            self._state.contents.free(files.content)
+            self._freed(files.content)
+            freed.files += len(files.rows)
+            freed.bytes += files.bytes
+        return freed
+
+    def _refusal(self, row: Shown) -> LastCopy:
+        away = [d for d in self._holders.of(row) if not self._peers.is_online(d)]
+        if not away:
+            return LastCopy(
+                "Nobody else is known to have all of it: as the last copy it stays here. Free it"
+                " when somebody else has fetched it."
+            )
+        names = " and ".join(dict.fromkeys(map(self._state.person_name, away)))
+        verb = "is" if len(away) == 1 else "are"
+        return LastCopy(
+            f"Only {names} had all of it, too, and {verb} not online to promise that it is kept:"
+            " free it when somebody who has it is."
+        )
+
+    # --- questions and answers ------------------------------------------------------------------
+
+    def received(self, device: DeviceId, message: AskPromise | Promise) -> None:
+        """A member asks for promises, or answers."""
+        match message:
+            case AskPromise():
+                kept = 0
+                for place, content in enumerate(message.contents):
+                    kept |= self._promises(message.space, content) << place
+                encoded = bitmap.to_bytes(kept, len(message.contents))
+                self._state.send(device, Promise(message.space, message.number, encoded))
+            case Promise(_, number, encoded):
+                self._promised(device, number, bitmap.from_bytes(encoded))
+
+    def _promises(self, space: SpaceId, content: ContentId) -> bool:
+        """Whether a content is all here for good, and belongs to the space: no member learns of
+        another space's."""
+        if content in self._freeing:
+            return False
+        if not self._state.replicas[space].shelf.entries_of(content):
+            return False
+        local = self._state.contents.known_now(content)
+        if local is None or not local.complete or local.synced != local.bitmap:
+            return False
+        return self._is_durable(content)
+
+    def _promised(self, device: DeviceId, number: int, kept: int) -> None:
+        round = self._rounds.get(number)
+        if round is None or round.open[number][0] != device:
+            return
+        _, contents = round.open.pop(number)
+        del self._rounds[number]
+        round.kept |= {content for place, content in enumerate(contents) if kept >> place & 1}
+        if not round.open:
+            round.answered.set()
+
+    def peer_down(self, device: DeviceId) -> None:
+        """It promises nothing any more."""
+        for number, round in list(self._rounds.items()):
+            if round.open[number][0] == device:
+                self._promised(device, number, 0)
+
+
+def _parts(rows: Iterable[Shown]) -> Iterator[list[_Files]]:
+    """As many contents as are asked about at once, of one space."""
+    spaces: dict[int, dict[ContentId, _Files]] = {}
+    for row in rows:
+        if row.content is not None:
+            of_space = spaces.setdefault(row.space, {})
+            of_space.setdefault(row.content, _Files(row.content)).rows.append(row)
+    for of_space in spaces.values():
+        files = list(of_space.values())
+        for start in range(0, len(files), PROMISES_MAX):
+            yield files[start : start + PROMISES_MAX]
