@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import gmtime, struct_time
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,10 @@ class SimulatedTime:
 
     def time_ns(self) -> int:
         return int(self.time() * 1e9)
+
+    def localtime(self) -> struct_time:
+        """Everybody is in one zone."""
+        return gmtime(self.time())
 
     def sleep(self, seconds: float) -> None:
         """The pool's work is done at one moment."""

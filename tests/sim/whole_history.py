@@ -8,14 +8,17 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from sharefs.records.ids import ROOT, ContentId, Coordinate, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.store.connection import connect_reader
+from sharefs.store.holders import OURS
 from sharefs.store.rows import SELECT_ROWS, shown_of
 from tests.sim import surroundings
 from tests.sim.agenda import Agenda
@@ -198,8 +201,12 @@ class WholeHistory:
         self._until(self._is_even)
         for device in self.devices:
             self.programs.read_everything(device)
+        # What was read is saved a moment later.
+        self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self._until(self._is_even)
+        self._until(self._knows_holders)
         self._check()
+        assert self._knows_holders(), "somebody knows other holders than there are"
 
     def _until(self, condition: Callable[[], bool]) -> None:
         end = self.agenda.now + CALM_SECONDS_MAX
@@ -214,6 +221,16 @@ class WholeHistory:
         held = [self._held_by(device) for device in self.devices]
         return all((h.frontier, h.data) == (held[0].frontier, held[0].data) for h in held)
 
+    def _knows_holders(self) -> bool:
+        """Whether everybody knows what everybody holds, and that is what they do hold."""
+        told = {device.identity.device: holdings_of(device) for device in self.devices}
+        return all(
+            known.get(other, ()) == theirs.get(OURS, ())
+            for device, known in told.items()
+            for other, theirs in told.items()
+            if other != device
+        )
+
     def _check(self) -> None:
         held = [self._held_by(device) for device in self.devices]
         first = held[0]
@@ -222,6 +239,8 @@ class WholeHistory:
             assert each.frontier == first.frontier, f"{each.name} and {first.name} know less"
             assert each.view == first.view, f"{each.name} and {first.name} show other things"
         self._check_bytes(first)
+        for device in self.devices:
+            check_holdings(device)
 
     def _check_bytes(self, held: Held) -> None:
         promises = self.programs.promises
@@ -280,6 +299,33 @@ def held_by(device: WholeDevice) -> Held:
         data,
         sorted(view, key=lambda row: (row.item, row.version)),
     )
+
+
+def holdings_of(device: WholeDevice) -> dict[bytes, tuple[Any, ...]]:
+    """What a device knows that each device holds; its own under no name."""
+    with closing(connect_reader(device.home.database_file)) as connection:
+        rows = connection.execute(
+            "SELECT device, author, incarnation, first, last FROM holder JOIN held"
+            " ON holder = number ORDER BY device, author, incarnation, first"
+        ).fetchall()
+    told: dict[bytes, list[Any]] = {}
+    for holder, *interval in rows:
+        told.setdefault(holder, []).append(tuple(interval))
+    return {holder: tuple(intervals) for holder, intervals in told.items()}
+
+
+def check_holdings(device: WholeDevice) -> None:
+    """What a device says that it holds is what is there, and is all of it."""
+    with closing(connect_reader(device.home.database_file)) as connection:
+        wrong = connection.execute(
+            "SELECT sequence, held FROM (SELECT sequence, EXISTS (SELECT 1 FROM content"
+            " WHERE id = entry.content AND local = content.size) AS held, EXISTS (SELECT 1"
+            " FROM holder JOIN held ON holder = number WHERE holder.device = x''"
+            " AND author = entry.device AND holder.incarnation = entry.incarnation"
+            " AND sequence BETWEEN first AND last) AS told FROM entry WHERE content IS NOT NULL)"
+            " WHERE held <> told"
+        ).fetchall()
+    assert not wrong, f"{device.name} says other than that it holds: {wrong}"
 
 
 def _done(_: object) -> None:

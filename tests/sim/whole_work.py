@@ -67,6 +67,7 @@ class WholePrograms:
             self._remove,
             self._touch,
             self._read,
+            self._free,
         )
         self._do(device, self._chance.choice(kinds))
 
@@ -235,6 +236,14 @@ class WholePrograms:
         except NoHolderOnline:
             return f"could not read {name}"
         return f"reads {name}"
+
+    def _free(self, device: WholeDevice, core: Core) -> str:
+        assert device.node is not None, "who frees is awake"
+        rows = [device.node.desk.entry(ino) for _, _, ino in self._listing(core)]
+        freed = device.node.freeing.free(
+            [row for row in rows if row is not None and row.type is EntryType.FILE]
+        )
+        return f"frees {freed.files} files, and not {len(freed.refused)}"
 
     def _check_read(self, core: Core, row: Shown) -> None:
         handle = core.open(row.ino, os.O_RDONLY)
