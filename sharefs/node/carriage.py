@@ -170,12 +170,7 @@ class Carriage:
                 self.serving.cancelled(device, message)
             case Chunk():
                 self._chunk_arrived(device, message, payload)
-            case Offer():
-                self._run(events.Received(device, message))
-            case Have():
-                self._absences.said(device, message.content, holds=True)
-                self._run(events.Received(device, message))
-            case Lack() | Later():
+            case Offer() | Have() | Lack() | Later():
                 self._run(events.Received(device, message))
 
     def _chunk_arrived(self, device: DeviceId, message: Chunk, payload: memoryview | None) -> None:

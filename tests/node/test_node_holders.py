@@ -67,12 +67,13 @@ def read(party: Party, *paths: str) -> None:
         party.read(path)
     for path in paths:
         row = party.there(path)
-        until(lambda row=row: OURS in at(party, row), f"{path} is kept")  # type: ignore[misc]
+        until(lambda row=row: is_kept(party, row), f"{path} is kept")  # type: ignore[misc]
 
 
-def at(party: Party, row: Shown) -> list[DeviceId]:
+def is_kept(party: Party, row: Shown) -> bool:
     with party.node.state.store.readers.lent() as connection:
-        return holders_at(connection, row.space, row.version)
+        ours = OURS in holders_at(connection, row.space, row.version)
+    return ours and row.content is not None and party.node.carriage.is_durable(row.content)
 
 
 def free(party: Party, *paths: str) -> list[str]:
