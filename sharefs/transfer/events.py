@@ -29,6 +29,11 @@ class Priority(IntEnum):
         """Whether a program is, or will soon be, blocked."""
         return self <= Priority.READ_AHEAD
 
+    @property
+    def yields(self) -> bool:
+        """Whether it makes room for whatever else travels: nobody waits for it."""
+        return self >= Priority.REPLICATION
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

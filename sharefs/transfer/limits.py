@@ -32,25 +32,29 @@ class Limit:
         )
 
 
-class _Bucket:
-    def __init__(self, limit: Limit, now: float) -> None:
-        assert limit.bytes_per_s > 0, "a limit lets something through"
-        self.limit = limit
+class Bucket:
+    """What one limit lets through."""
+
+    def __init__(self, bytes_per_s: float, now: float) -> None:
+        assert bytes_per_s > 0, "a limit lets something through"
+        self.bytes_per_s = bytes_per_s
+        """May be changed at any time."""
         self._tokens = 0.0
         self._at = now
 
     def open_at(self, now: float) -> float:
         """From when on something may travel."""
         self._run(now)
-        return now if self._tokens >= 0 else now - self._tokens / self.limit.bytes_per_s
+        return now if self._tokens >= 0 else now - self._tokens / self.bytes_per_s
 
     def take(self, size_bytes: int, now: float) -> None:
+        """So much travels now."""
         self._run(now)
         self._tokens -= size_bytes
 
     def _run(self, now: float) -> None:
-        rate = self.limit.bytes_per_s
-        self._tokens = min(self._tokens + (now - self._at) * rate, rate * DEPTH_S)
+        earned = (now - self._at) * self.bytes_per_s
+        self._tokens = min(self._tokens + earned, self.bytes_per_s * DEPTH_S)
         self._at = now
 
 
@@ -58,24 +62,28 @@ class Limits:
     """All limits of one way. False if there are none."""
 
     def __init__(self) -> None:
-        self._buckets: list[_Bucket] = []
+        self._buckets: dict[Limit, Bucket] = {}
 
     def __bool__(self) -> bool:
         return bool(self._buckets)
 
     def change(self, limits: Iterable[Limit], now: float) -> None:
         """From now on these. The debts of those that stay, stay."""
-        kept = {bucket.limit: bucket for bucket in self._buckets}
-        self._buckets = [kept.get(limit) or _Bucket(limit, now) for limit in dict.fromkeys(limits)]
+        kept = self._buckets
+        self._buckets = {
+            limit: kept.get(limit) or Bucket(limit.bytes_per_s, now) for limit in limits
+        }
 
     def open_at(self, space: SpaceId, device: DeviceId, now: float) -> float:
         """From when on something may travel: not after `now` if it may at once."""
-        times = [b.open_at(now) for b in self._buckets if b.limit.concerns(space, device)]
+        times = [bucket.open_at(now) for bucket in self._concerned(space, device)]
         until = max(times, default=now)
         return until if until <= now else max(until, now + PAUSE_S_MIN)
 
     def take(self, space: SpaceId, device: DeviceId, size_bytes: int, now: float) -> None:
         """So much travels now."""
-        for bucket in self._buckets:
-            if bucket.limit.concerns(space, device):
-                bucket.take(size_bytes, now)
+        for bucket in self._concerned(space, device):
+            bucket.take(size_bytes, now)
+
+    def _concerned(self, space: SpaceId, device: DeviceId) -> list[Bucket]:
+        return [b for limit, b in self._buckets.items() if limit.concerns(space, device)]

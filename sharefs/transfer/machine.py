@@ -104,10 +104,7 @@ class Transfer:
             self._books.touch(content_id)
         while (device := self._books.peer_timers.pop_due(now)) is not None:
             self._devices.time_out(device, now)
-        look_at, second_at = self._books.schedule.look_at, self._books.schedule.second_at
-        if second_at is not None and second_at <= now:
-            self._books.schedule.second_at = None
-        if any(at is not None and at <= now for at in (look_at, second_at)):
+        if self._books.schedule.is_due(now):
             self._books.hungry.update(dict.fromkeys(self._books.peers))
 
     def _limit(self, event: events.LimitsChanged, now: float) -> None:
@@ -205,7 +202,7 @@ class Transfer:
         space = content.space_for(peer)
         assert space is not None, "only who shares a space is asked"
         with_data = question.with_data
-        if with_data and self._books.schedule.limits:
+        if with_data:
             # Where it may not come at once, its chunk is asked for when it may.
             with_data = self._books.schedule.try_take(content, peer, now)
         before = content.asks.get(peer.device)

@@ -2,6 +2,7 @@
 
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer.credit import Flow
+from sharefs.transfer.yielding import Yielding
 
 DISTRUSTED_CONTENTS_MAX = 1024
 _MISS_WEIGHT = 1 / 8
@@ -15,6 +16,7 @@ class Peer:
         self.device = device
         self.spaces: frozenset[SpaceId] = frozenset()
         self.flow = Flow(now)
+        self.yielding = Yielding()
         self.heard_at = now
         self.questions = 0
         """Asks that it has not answered."""

@@ -8,7 +8,8 @@ another, that has not, holds the same chunks. A chunk that is slow to come may b
 device (`seconds`), when nothing else is left to be asked of that one.
 
 Where there are limits, all devices are looked at together, the most urgent chunks first: else one
-that has nothing urgent could take what the limits let through.
+that has nothing urgent could take what the limits let through. What nobody waits for makes room on
+a full link (`yielding`).
 
 What is asked for, is being stored, or is stored but not saved yet, would be fetched again after a
 crash, or takes up memory: there is a limit on the sum. At the limit, nothing more is asked for
@@ -109,6 +110,16 @@ class Schedule:
         self._held_back = False
         return True
 
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to look again, for either reason; says so once."""
+        held_back = self.look_at is not None and self.look_at <= now
+        slow = self.second_at is not None and self.second_at <= now
+        if held_back:
+            self.look_at = None
+        if slow:
+            self.second_at = None
+        return held_back or slow
+
     def _has_room(self, size_bytes: int, *, urgent: bool) -> bool:
         unsafe = self.unsafe_bytes
         full = unsafe + size_bytes > UNSAFE_BYTES_MAX
@@ -130,7 +141,7 @@ class Schedule:
                 if not pending:
                     spent.append(content.id)
                 elif (usable := self._usable(content, peer, pending)) and self._open(
-                    content, peer, now
+                    content, peer, priority, now
                 ):
                     found = content, self._pick(content, usable, priority)
                     break
@@ -162,7 +173,9 @@ class Schedule:
             for index, size_bytes, urgent in candidates(content, peer):
                 if not second_is_sooner(content, index, peer, self._peers, now):
                     self.second_at = self.second_at or now + LOOK_AGAIN_S
-                elif self._has_room(size_bytes, urgent=urgent) and self._open(content, peer, now):
+                elif self._has_room(size_bytes, urgent=urgent) and self._open(
+                    content, peer, content.priority, now
+                ):
                     content.request_again(index, peer.device)
                     self._take(content, index, size_bytes, peer, now)
                     sends += _sends(peer, content, [index])
@@ -171,22 +184,28 @@ class Schedule:
     def _take(self, content: Content, index: int, size_bytes: int, peer: Peer, now: float) -> None:
         if space := content.space_for(peer):
             self.limits.take(space, peer.device, size_bytes, now)
+        if content.priority.yields:
+            peer.yielding.take(size_bytes, now)
         peer.flow.ask((content.id, index), size_bytes, now)
 
     def try_take(self, content: Content, peer: Peer, now: float) -> bool:
         """Whether the limits let a whole content through, which then is taken to travel."""
         space = content.space_for(peer)
-        if space is None or self.limits.open_at(space, peer.device, now) > now:
+        if space is None or self._open_at(space, content.priority, peer, now) > now:
             return False
         self.limits.take(space, peer.device, content.size, now)
+        if content.priority.yields:
+            peer.yielding.take(content.size, now)
         return True
 
-    def _open(self, content: Content, peer: Peer, now: float) -> bool:
-        """Whether the limits let a chunk through; notes when to look again."""
+    def _open_at(self, space: SpaceId, priority: Priority, peer: Peer, now: float) -> float:
+        limited = self.limits.open_at(space, peer.device, now) if self.limits else now
+        return max(limited, peer.yielding.open_at(now)) if priority.yields else limited
+
+    def _open(self, content: Content, peer: Peer, priority: Priority, now: float) -> bool:
+        """Whether a chunk is let through; notes when to look again."""
         space = content.space_for(peer)
-        if not self.limits or space is None:
-            return True
-        open_at = self.limits.open_at(space, peer.device, now)
+        open_at = now if space is None else self._open_at(space, priority, peer, now)
         if open_at > now:
             self.look_at = open_at if self.look_at is None else min(self.look_at, open_at)
         return open_at <= now
