@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sharefs.cli import doctoring as doctoring
+from sharefs.cli import peering as peering
 from sharefs.cli import setting as setting
 from sharefs.cli.commands import Invocation, app
 from sharefs.cli.display import complain

@@ -37,7 +37,7 @@ from sharefs.transfer import effects, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
-from sharefs.transfer.snapshot import Progress
+from sharefs.transfer.snapshot import Progress, Standing
 from sharefs.wire.message import TransferMessage
 from sharefs.wire.transfer import Ask, Cancel, Chunk, Have, Lack, Later, Offer, WantChunks
 
@@ -148,9 +148,17 @@ class Carriage:
 
     # --- what happens ---------------------------------------------------------------------------
 
-    def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
+    def peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...], known: events.Known) -> None:
         """It can be asked."""
-        self._run(events.PeerUp(device, spaces))
+        self._run(events.PeerUp(device, spaces, known))
+
+    def peer_answered(self, device: DeviceId, round_trip_s: float) -> None:
+        """So near is it."""
+        self._run(events.Answered(device, round_trip_s))
+
+    def standing(self, device: DeviceId) -> Standing | None:
+        """How good the way to a device is, if it is online."""
+        return self._machine.standing(device)
 
     def peer_down(self, device: DeviceId) -> None:
         """It can not."""

@@ -21,6 +21,7 @@ from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
 from sharefs.node import listening
+from sharefs.node.acquaintances import Acquaintances
 from sharefs.node.admission import Admission
 from sharefs.node.carriage import Carriage
 from sharefs.node.collection import Collection
@@ -117,6 +118,7 @@ class Node:
             self._await_reading,
             self._in_loop(self.exchange.settle),
             self._in_loop(self.carriage.sync_now),
+            self._in_loop(self.acquaintances.save),
             self._settle,
         ]
         self.loop.call(self._begin)
@@ -167,11 +169,19 @@ class Node:
             lambda content: self.carriage.forget(content),
         )
         self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
-        self.peers = Peers(self.state, self._peer_up, self._peer_down)
+        self.peers = Peers(
+            self.state,
+            self._peer_up,
+            self._peer_down,
+            lambda device, seconds: self.carriage.peer_answered(device, seconds),
+        )
         self.holders = Holders(self.state, self.peers)
         self.freeing = Freeing(self.state, self.peers, self.holders)
         self.carriage = Carriage(self.state, self.holders, self.freeing)
         self.freeing.serve(self.carriage.is_durable, self.carriage.forget)
+        self.acquaintances = Acquaintances(
+            self.state, self.peers, self.carriage.standing, self.carriage.serving.sent
+        )
         self.limiting = Limiting(
             self.state, self.carriage.limit, self.carriage.serving.turns.change
         )
@@ -394,12 +404,13 @@ class Node:
     def _peer_up(self, device: DeviceId, spaces: tuple[SpaceId, ...]) -> None:
         self.exchange.peer_up(device, spaces)
         self.holders.peer_up(device, spaces)
-        self.carriage.peer_up(device, spaces)
+        self.carriage.peer_up(device, spaces, self.acquaintances.known(device))
         self.replication.peer_up(spaces)
 
     def _peer_down(self, device: DeviceId) -> None:
         self.exchange.peer_down(device)
         self.holders.peer_down(device)
+        self.acquaintances.down(device)
         self.carriage.peer_down(device)
         self.freeing.peer_down(device)
 
@@ -434,6 +445,7 @@ class Node:
         self.loop.at(time.monotonic() + PING_INTERVAL_SECONDS, self._ping_round)
         self.state.in_pool(self._tend)
         self.peers.ping_round()
+        self.acquaintances.round()
 
     def _tend(self) -> None:
         """In the pool."""

@@ -52,10 +52,13 @@ class Peers:
         state: State,
         up: Callable[[DeviceId, tuple[SpaceId, ...]], None],
         down: Callable[[DeviceId], None],
+        answered: Callable[[DeviceId, float], None],
     ) -> None:
+        """`answered` is told how many seconds a short question and its answer took."""
         self._state = state
         self._up = up
         self._down = down
+        self._answered = answered
         self.peers: dict[DeviceId, Peer] = {}
 
     def online(self) -> list[DeviceId]:
@@ -90,7 +93,9 @@ class Peers:
             case Bye():
                 self._offline(device)
             case Pong():
-                self._state.sending.answered(key, message.number)
+                round_trip_s = self._state.sending.answered(key, message.number)
+                if round_trip_s is not None:
+                    self._answered(device, round_trip_s)
             case Redeem() | Redeemed() | Refused():
                 pass
 
@@ -123,6 +128,7 @@ class Peers:
         key = self._state.key_of(device)
         if key is not None:
             self._dial(key, device)
+            self._state.sending.ping(key)
 
     def _learn(self, doors: tuple[Door, ...]) -> None:
         for door in doors:

@@ -94,6 +94,29 @@ class MemberReport(Struct, frozen=True):
     astray: bool = False
 
 
+class PeerReport(Struct, frozen=True):
+    """A member's device. What was not measured yet is None, or 0 for the rates."""
+
+    member: str
+    device: str
+    id: str
+    online: bool
+    address: str
+    """Where it was last seen, or is said to be; empty if that is not known."""
+    near: str
+    """`this machine`, `this network` or `elsewhere`, as its addresses look."""
+    round_trip_s: float | None
+    down_bytes_per_second: float
+    """From it to us."""
+    up_bytes_per_second: float
+    online_share: float | None
+    """Of the time in which this node was up; what is long past counts less, as for failures."""
+    failures: int
+    """How often it did not send what it should have, or sent something else."""
+    last_seen: float | None
+    """Seconds since 1970, None for never."""
+
+
 class TransferSource(Struct, frozen=True):
     """A device that bytes come from."""
 

@@ -9,6 +9,7 @@ read, nothing long is said any more. Who misses an answer asks again, as if it h
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -38,8 +39,8 @@ class _Listener:
     sent_bytes: int = 0
     read_bytes: int = 0
     pinged_bytes: int = 0
-    pings: dict[int, int] = field(default_factory=dict)
-    """What had been sent before each Ping that is not answered."""
+    pings: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """What had been sent before each Ping that is not answered, and when that was sent."""
 
 
 class Sending:
@@ -71,7 +72,8 @@ class Sending:
         listener = self._listeners.setdefault(key, _Listener())
         number = secrets.randbits(_PING_BITS)
         self._mesh.send(key, Channel.CONTROL, (encode_message(Ping(number)),))
-        listener.pings[number] = listener.pinged_bytes = listener.sent_bytes
+        listener.pinged_bytes = listener.sent_bytes
+        listener.pings[number] = listener.sent_bytes, time.monotonic()
         if len(listener.pings) > PINGS_MAX:
             del listener.pings[next(iter(listener.pings))]
         return number
@@ -82,16 +84,18 @@ class Sending:
         if not self._awaited:
             done()
 
-    def answered(self, key: PublicKey, number: int) -> None:
-        """A Pong came."""
+    def answered(self, key: PublicKey, number: int) -> float | None:
+        """A Pong came: how long after its Ping, in seconds, if there was one."""
         listener = self._listeners.get(key)
         if listener is None or number not in listener.pings:
-            return
-        listener.read_bytes = max(listener.read_bytes, listener.pings.pop(number))
+            return None
+        sent_bytes, at = listener.pings.pop(number)
+        listener.read_bytes = max(listener.read_bytes, sent_bytes)
         if number in self._awaited:
             self._awaited.discard(number)
             if not self._awaited:
                 self._all_read()
+        return time.monotonic() - at
 
     def gone(self, key: PublicKey) -> None:
         """The link is lost, and what was queued with it."""

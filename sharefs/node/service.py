@@ -26,6 +26,7 @@ from sharefs.node.reports import (
     FreeReport,
     LostEvent,
     MemberReport,
+    PeerReport,
     ResolveReport,
     SettingReport,
     SettledEvent,
@@ -167,6 +168,9 @@ class Service:
                 )
             )
         return reports
+
+    def peers(self) -> list[PeerReport]:
+        return self._node.loop.call(self._node.acquaintances.report)
 
     def settings(self) -> list[SettingReport]:
         return self._choosing.all()

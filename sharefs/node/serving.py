@@ -23,6 +23,7 @@ from sharefs.records.content import MIB, encode_manifest
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
+from sharefs.transfer.credit import Meter
 from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
 from sharefs.wire.message import encode_message
 from sharefs.wire.transfer import (
@@ -93,6 +94,7 @@ class Serving:
         self._lines: dict[DeviceId, _Line] = {}
         self.turns = Turns(state.loop.at, state.send, self._read)
         self._resending = False
+        self._meters: dict[DeviceId, Meter] = {}
         self._tidings = Tidings()
         self._came: dict[ContentId, None] = {}
         """Contents of which there is more to tell than was told."""
@@ -205,6 +207,7 @@ class Serving:
 
     def gone(self, device: DeviceId) -> None:
         """It waits for nothing any more."""
+        self._meters.pop(device, None)
         self._tidings.gone(device)
         self._lines.pop(device, None)
         self.turns.gone(device)
@@ -255,6 +258,11 @@ class Serving:
             line.release(chunk)
         self._read()
 
+    def sent(self, device: DeviceId) -> tuple[int, float]:
+        """The bytes of chunks that went to a device since it is online, and so many a second."""
+        meter = self._meters.get(device)
+        return (meter.total_bytes, meter.bytes_per_s) if meter else (0, 0.0)
+
     def flush(self) -> None:
         """Between batches: send what was read, as far as the sockets take it."""
         for device, line in list(self._lines.items()):
@@ -276,6 +284,8 @@ class Serving:
             line.stuck_since = None
             line.ready.popleft()
             line.release(chunk)
+            now = time.monotonic()
+            self._meters.setdefault(device, Meter(now)).add(chunk.size, now)
         self._read()
         if not (line.held_chunks or line.wanted) or self._is_stuck(line):
             del self._lines[device]

@@ -85,5 +85,7 @@ class Books:
         if device in self.distrust.of(content.id):
             return
         self.distrust.add(content.id, device)
+        if peer := self.peers.get(device):
+            peer.failures += 1
         told = f"{self.name_of(device)} {sentence}. It was dropped, and is fetched elsewhere."
         self.do(effects.Report(device, told, content.id))

@@ -29,9 +29,12 @@ EXCUSED_S_MAX = 120.0
 OVERTAKEN_CHUNKS_MAX = 16
 RATE_ASSUMED_BYTES_PER_S = MIB
 ROUND_TRIP_ASSUMED_S = 0.05
-"""Before anything was measured."""
+"""Where nothing is known."""
 ROUND_TRIPS_KEPT = 8
 METER_WINDOW_S = 0.25
+METER_FIRST_BYTES = 4 * MIB
+METER_FIRST_S = 0.01
+"""So many bytes tell something sooner, where nothing is known."""
 METER_IDLE_S = 2.0
 
 ChunkKey = tuple[ContentId, int]
@@ -56,11 +59,13 @@ class Meter:
         """Some came."""
         if now - self._last_at > METER_IDLE_S:
             self.bytes_per_s = 0.0
+            self.resume(now)
         self._last_at = now
         self.total_bytes += size_bytes
         self._window_bytes += size_bytes
         elapsed = now - self._window_at
-        if elapsed >= METER_WINDOW_S:
+        first = not self.bytes_per_s and self._window_bytes >= METER_FIRST_BYTES
+        if elapsed >= (METER_FIRST_S if first else METER_WINDOW_S):
             measured = self._window_bytes / elapsed
             self.bytes_per_s = (self.bytes_per_s + measured) / 2 if self.bytes_per_s else measured
             self.resume(now)
@@ -82,13 +87,17 @@ class Request:
 class Flow:
     """The chunks under way from one device. `requests` is in the order in which they were asked."""
 
-    def __init__(self, now: float, bytes_per_s: float = 0.0) -> None:
+    def __init__(
+        self, now: float, bytes_per_s: float = 0.0, round_trip_s: float | None = None
+    ) -> None:
+        """With what is assumed until it is measured."""
         self.requests: dict[ChunkKey, Request] = {}
         self.credit_bytes = CREDIT_BYTES_START
         self.under_way_bytes = 0
         self.stalled = False
         """Something was lost, and nothing has come since: ask for one chunk at a time."""
         self.meter = Meter(now, bytes_per_s)
+        self._round_trip_assumed_s = ROUND_TRIP_ASSUMED_S if round_trip_s is None else round_trip_s
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS_KEPT)
         self._progress_at = now
         self._arrived_at = now
@@ -99,18 +108,23 @@ class Flow:
     # --- how far it is --------------------------------------------------------------------------
 
     @property
-    def round_trip_s(self) -> float | None:
+    def measured_round_trip_s(self) -> float | None:
         """The least of the latest: what a queue adds is not of the way. None if not measured."""
         return min(self._round_trips, default=None)
 
-    def measured(self, round_trip_s: float) -> None:
+    @property
+    def round_trip_s(self) -> float:
+        """As measured, or assumed."""
+        measured = self.measured_round_trip_s
+        return self._round_trip_assumed_s if measured is None else measured
+
+    def answered(self, round_trip_s: float) -> None:
         """An answer came after so long."""
         self._round_trips.append(round_trip_s)
 
     @property
     def _way_s(self) -> float:
-        known = self.round_trip_s
-        return SERVICE_S + (ROUND_TRIP_ASSUMED_S if known is None else known)
+        return SERVICE_S + self.round_trip_s
 
     def ready_in_s(self, size_bytes: int, now: float) -> float:
         """How long a chunk would take that is asked for now."""

@@ -32,6 +32,10 @@ class Devices:
         match event:
             case events.PeerUp():
                 self._peer_up(event, now)
+            case events.Answered(device, round_trip_s):
+                if peer := self._books.peers.get(device):
+                    peer.flow.answered(round_trip_s)
+                    peer.yielding.answered(round_trip_s, peer.flow.meter.rate_at(now), now)
             case events.PeerDown(device):
                 self._books.peers.pop(device, None)
                 self._books.peer_timers.set(device, None)
@@ -60,7 +64,7 @@ class Devices:
     def _peer_up(self, event: events.PeerUp, now: float) -> None:
         peer = self._books.peers.get(event.device)
         if peer is None:
-            peer = self._books.peers[event.device] = Peer(event.device, now)
+            peer = self._books.peers[event.device] = Peer(event.device, now, event.known)
             self._books.in_vain.clear()
         peer.spaces = frozenset(event.spaces)
         for content in self._books.contents.values():
@@ -147,6 +151,7 @@ class Devices:
             if content and device in content.asked_of(index):
                 content.unrequest(index, device)
                 lost[content_id] = None
+        peer.failures += bool(lost)
         for content_id in lost:
             self._lost(self._books.contents[content_id], device, now)
         self._books.hungry[device] = None

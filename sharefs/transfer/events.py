@@ -87,11 +87,30 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """How good the way to a device was before, or probably is: until it is measured anew."""
+
+    round_trip_s: float | None = None
+    bytes_per_s: float = 0.0
+    failures: float = 0.0
+    """How often it did not send, or sent something else, lately."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUp:
     """A device can be asked about contents of these spaces. Again when they change."""
 
     device: DeviceId
     spaces: tuple[SpaceId, ...]
+    known: Known = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A device answered a short question after so long."""
+
+    device: DeviceId
+    round_trip_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +219,7 @@ class TimerFired:
 
 
 WantEvent = Wanted | Unwanted | Paused | Resumed | Cancelled
-PeerEvent = PeerUp | PeerDown | Received
+PeerEvent = PeerUp | Answered | PeerDown | Received
 ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
 StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed | StillHere
 Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | LimitsChanged | TimerFired

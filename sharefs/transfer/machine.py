@@ -40,7 +40,7 @@ from sharefs.transfer.devices import Devices
 from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event
 from sharefs.transfer.peers import short_name
-from sharefs.transfer.snapshot import Progress, progress_of
+from sharefs.transfer.snapshot import Progress, Standing, progress_of, standing_of
 from sharefs.transfer.stages import Stages
 from sharefs.transfer.wants import Wants
 from sharefs.wire.transfer import Ask
@@ -68,7 +68,7 @@ class Transfer:
                 | events.Cancelled()
             ):
                 self._wants.handle(event, now)
-            case events.PeerUp() | events.PeerDown() | events.Received():
+            case events.PeerUp() | events.Answered() | events.PeerDown() | events.Received():
                 self._devices.handle(event, now)
             case events.ChunkArrived() | events.ChunkStored() | events.ChunkBad():
                 self._arrivals.handle(event, now)
@@ -87,6 +87,11 @@ class Transfer:
         """Whether a chunk that has just come is worth verifying and writing: to be asked before
         ChunkArrived is handled. What was not asked for is kept only from whom we would ask."""
         return self._arrivals.expects(device, content_id, index)
+
+    def standing(self, device: DeviceId) -> Standing | None:
+        """How good the way to a device is, if it is online."""
+        peer = self._books.peers.get(device)
+        return standing_of(peer) if peer else None
 
     def snapshot(self, now: float) -> list[Progress]:
         """The contents that somebody waits for, in the order in which they were wanted."""

@@ -2,20 +2,25 @@
 
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer.credit import Flow
+from sharefs.transfer.events import Known
 from sharefs.transfer.yielding import Yielding
 
 DISTRUSTED_CONTENTS_MAX = 1024
 _MISS_WEIGHT = 1 / 8
 _QUESTIONS_LIKE_A_MISS = 64
+_ROUND_TRIP_LIKE_A_QUESTION_S = 0.005
+_FAILURES_MAX = 32
 
 
 class Peer:
     """A device that can be asked."""
 
-    def __init__(self, device: DeviceId, now: float) -> None:
+    def __init__(self, device: DeviceId, now: float, known: Known) -> None:
         self.device = device
         self.spaces: frozenset[SpaceId] = frozenset()
-        self.flow = Flow(now)
+        self.flow = Flow(now, known.bytes_per_s, known.round_trip_s)
+        self.failures = 0
+        self._failures_before = known.failures
         self.yielding = Yielding()
         self.heard_at = now
         self.questions = 0
@@ -32,8 +37,11 @@ class Peer:
         return self.flow.stalled, self.flow.ready_in_s(0, now)
 
     def cost(self, *, likely: bool) -> float:
-        """Whom to ask first: the least cost. Spreads questions over those who hold things."""
-        return (0.0 if likely else self.misses) + self.questions / _QUESTIONS_LIKE_A_MISS
+        """Whom to ask first: the least cost. Spreads questions over those who hold things: the
+        nearer, and the less often they failed, the more of them."""
+        failures = min(self.failures + self._failures_before, _FAILURES_MAX)
+        asked = self.questions + failures + self.flow.round_trip_s / _ROUND_TRIP_LIKE_A_QUESTION_S
+        return (0.0 if likely else self.misses) + asked / _QUESTIONS_LIKE_A_MISS
 
 
 def short_name(device: DeviceId) -> str:

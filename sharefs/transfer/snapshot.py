@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer.content import Content, Stage
+from sharefs.transfer.peers import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,27 @@ class Source:
     device: DeviceId
     bytes: int
     bytes_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How good the way to a device is, since it is online."""
+
+    bytes: int
+    """That came."""
+    bytes_per_second: float
+    """When last some came; 0 if none did."""
+    round_trip_s: float | None
+    failures: int
+    """How often it did not send, or sent something else."""
+
+
+def standing_of(peer: Peer) -> Standing:
+    """What to show and to remember of it now."""
+    meter = peer.flow.meter
+    return Standing(
+        meter.total_bytes, meter.bytes_per_s, peer.flow.measured_round_trip_s, peer.failures
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def make_app(node: Node, closing: asyncio.Event) -> Starlette:
             Route("/v1/members", api.members, methods=["GET"]),
             Route("/v1/memberships", api.join, methods=["POST"]),
             Route("/v1/tickets", api.invite, methods=["POST"]),
+            Route("/v1/peers", api.peers, methods=["GET"]),
             Route("/v1/transfers", api.transfers, methods=["GET"]),
             Route("/v1/conflicts", api.conflicts, methods=["GET"]),
             Route("/v1/resolve", api.resolve, methods=["POST"]),
@@ -137,6 +138,9 @@ class Api:
         return await _answer(
             lambda: TicketText(self._node.invite(body.space, body.role, body.expires_s))
         )
+
+    async def peers(self, request: Request) -> Response:
+        return await _answer(self._node.peers)
 
     async def transfers(self, request: Request) -> Response:
         return await _answer(self._node.transfers)

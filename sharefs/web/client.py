@@ -21,6 +21,7 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    PeerReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
@@ -91,6 +92,9 @@ class Client:
 
     def members(self, space: str) -> list[MemberReport]:
         return self._get("/members", list[MemberReport], {"space": space})
+
+    def peers(self) -> list[PeerReport]:
+        return self._get("/peers", list[PeerReport])
 
     def transfers(self) -> list[TransferReport]:
         return self._get("/transfers", list[TransferReport])

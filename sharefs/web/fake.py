@@ -17,6 +17,7 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    PeerReport,
     ResolveReport,
     SettingReport,
     SettledEvent,
@@ -94,6 +95,7 @@ class FakeNode:
     last_copies: set[str] = field(default_factory=set)
     contested: list[ConflictReport] = field(default_factory=list)
     chosen: list[SettingReport] = field(default_factory=list)
+    known_peers: list[PeerReport] = field(default_factory=list)
     listeners: list[FakeListener] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """The arguments of each invitation, resolve, fetch and free."""
@@ -171,6 +173,10 @@ class FakeNode:
             MemberReport("Anna", "owner", True, True, None, "00" * 16),
             MemberReport("Bob", "reader", False, False, 1_700_000_000.0, "01" * 16),
         ]
+
+    def peers(self) -> list[PeerReport]:
+        self._fail()
+        return self.known_peers
 
     def transfers(self) -> list[TransferReport]:
         self._fail()

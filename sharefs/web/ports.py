@@ -13,6 +13,7 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    PeerReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
@@ -60,6 +61,10 @@ class Node(Protocol):
     def spaces(self) -> list[SpaceReport]: ...
 
     def members(self, space: str) -> list[MemberReport]: ...
+
+    def peers(self) -> list[PeerReport]:
+        """The devices of all members, but for this one."""
+        ...
 
     def transfers(self) -> list[TransferReport]: ...
 

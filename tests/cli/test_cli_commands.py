@@ -95,6 +95,7 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "free",
         "doctor",
         "settings",
+        "peers",
     ]:
         assert f"  {command} " in ran.out
 

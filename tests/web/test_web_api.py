@@ -23,7 +23,7 @@ from sharefs.errors import (
     TicketNotValid,
     UserError,
 )
-from sharefs.node.reports import ConflictEvent, SettledEvent
+from sharefs.node.reports import ConflictEvent, PeerReport, SettledEvent
 from sharefs.web.client import Client
 from sharefs.web.fake import FILE_SIZE_BYTES, FakeNode
 from sharefs.web.messages import Failure, error_of, failure_of
@@ -181,6 +181,13 @@ def test_conflicts_are_listed_and_settled(client: Client, node: FakeNode) -> Non
     assert node.asked == [(reports[0].path, "both")]
     with pytest.raises(NoConflict):
         client.resolve(reports[0].path, "both")
+
+
+def test_peers_are_listed(client: Client, node: FakeNode) -> None:
+    assert client.peers() == []
+    bob = PeerReport("Bob", "laptop", "ab", True, "", "", None, 0.0, 1e6, 0.5, 2, None)
+    node.known_peers.append(bob)
+    assert client.peers() == [bob]
 
 
 def test_settings_are_listed_and_chosen(client: Client, node: FakeNode) -> None:

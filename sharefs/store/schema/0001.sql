@@ -41,6 +41,18 @@ CREATE TABLE device_address (
     PRIMARY KEY (device, host, port, bulk_port)
 ) STRICT, WITHOUT ROWID;
 
+-- How good the way to each member's device was, and how often it was there: see `metrics`. What is
+-- not here was not measured yet.
+CREATE TABLE peer_metrics (
+    device BLOB NOT NULL PRIMARY KEY,
+    round_trip_s REAL,                  -- the least of late
+    down_bytes_per_s REAL NOT NULL,     -- from it to us; 0: not measured
+    up_bytes_per_s REAL NOT NULL,
+    online_s REAL NOT NULL,             -- of these seconds it was online,
+    observed_s REAL NOT NULL,           -- of these we were; what is long past counts less in both
+    failures REAL NOT NULL              -- how often it did not send, or sent something else; so, too
+) STRICT, WITHOUT ROWID;
+
 -- What devices signed. AUTOINCREMENT, as `number` is the cursor of a pass: a number is never used
 -- twice, so a peer's cursor stays true when commits are dropped.
 CREATE TABLE "commit" (
