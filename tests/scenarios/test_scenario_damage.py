@@ -1,10 +1,7 @@
 """Bytes that are not what they should be: dropped, fetched elsewhere, and the person is told."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 from tests.scenarios.group import Group, Node, admit, answers, run, stop, until
+from tests.scenarios.lying_node import up_lying
 from tests.scenarios.real_files import MIB, sha256, write_random
 
 SIZE_BYTES = 24 * MIB
@@ -21,18 +18,6 @@ def damage(node: Node) -> int:
                 file.seek(at)
                 file.write(bytes([byte[0] ^ 0x55]))
     return len(files)
-
-
-def up_lying(node: Node) -> None:
-    """Start a node that serves false bytes."""
-    script = Path(__file__).parent / "lying_node.py"
-    command: list[str | Path] = [sys.executable, script, "--home", node.folder]
-    process = subprocess.Popen(
-        [*command, "up", "--foreground", "--mount", node.mount, "--no-discovery"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    node.adopt_child(process)
 
 
 def test_a_damaged_disk_is_noticed_before_it_spreads(group: Group) -> None:
