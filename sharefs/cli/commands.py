@@ -20,7 +20,7 @@ from sharefs.cli import arguments, background, display
 from sharefs.cli.fetching import fetch_and_show
 from sharefs.errors import BadArgument, EntryExists, LastCopy
 from sharefs.node.options import NodeOptions
-from sharefs.node.reports import ConflictReport, SpaceReport, TransferReport
+from sharefs.node.reports import ConflictReport, SpaceReport
 from sharefs.store.home import Home
 from sharefs.web.client import Client
 
@@ -328,19 +328,6 @@ def members(
 
 
 @app.command()
-def transfers(context: typer.Context, as_json: AsJson = False, home: LocalHome = None) -> None:
-    """List what is travelling, from whom, how far and how fast."""
-    with _client(home_of(context)) as client:
-        reports = client.transfers()
-    if as_json:
-        display.say_json(reports)
-    elif reports:
-        _show_transfers(reports)
-    else:
-        display.complain("Nothing is travelling.")
-
-
-@app.command()
 def conflicts(
     context: typer.Context,
     space: Annotated[
@@ -441,27 +428,6 @@ def _show_conflicts(reports: list[ConflictReport]) -> None:
             ]
             for report in reports
             for version in report.versions
-        ],
-    )
-
-
-def _show_transfers(reports: list[TransferReport]) -> None:
-    display.say_table(
-        ["Path", "Way", "State", "Done", "Size", "Speed", "Devices"],
-        [
-            [
-                report.path,
-                report.direction,
-                report.state,
-                display.size(report.done),
-                display.size(report.size),
-                display.rate(report.bytes_per_second),
-                ", ".join(
-                    f"{source.name} {display.rate(source.bytes_per_second)}"
-                    for source in report.sources
-                ),
-            ]
-            for report in reports
         ],
     )
 

@@ -102,6 +102,13 @@ def rate(bytes_per_second: float) -> str:
     return f"{size(bytes_per_second)}/s"
 
 
+def duration(seconds: float) -> str:
+    """How long, for people: `0:42`, `3:07` or `1:00:00`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def ago(moment: float | None) -> str:
     """When, for people, seen from now. `moment` is seconds since 1970."""
     if moment is None:

@@ -6,6 +6,7 @@ On a terminal by a bar, else by one line when it has ended.
 import sys
 from collections.abc import Iterator
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,13 +22,20 @@ from sharefs.errors import NodeFailed
 from sharefs.node.reports import FetchProgress
 from sharefs.web.client import Client
 
+INTERRUPTED_EXIT_CODE = 130
+"""As shells tell of a program that SIGINT ended."""
+
 
 def fetch_and_show(client: Client, paths: list[str]) -> list[tuple[str, str]]:
-    """Fetch, show how it goes, and return the failures. Ctrl-C ends the fetch."""
-    with client.fetch(paths) as steps:
-        last = _show_bar(steps) if display.on_terminal() else _last(steps)
-    for path, sentence in last.failures:
-        display.complain(f"{path}: {sentence}")
+    """Fetch, show how it goes, and return the failures. Ctrl-C ends the fetch, and the command."""
+    try:
+        with client.fetch(paths) as steps:
+            steps = _told_of_pauses(steps)
+            last = _show_bar(steps) if display.on_terminal() else _last(steps)
+    except KeyboardInterrupt:
+        display.complain("Stopped. What arrived stays, and `sharefs fetch` goes on from there.")
+        raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
+    display.complain_of(last.failures)
     display.say(_summary(last))
     return last.failures
 
@@ -36,6 +44,16 @@ def _summary(last: FetchProgress) -> str:
     failed = f", {len(last.failures)} failed" if last.failures else ""
     files = display.plural(last.files, "file")
     return f"Fetched {last.files_done} of {files}, {display.size(last.bytes_done)}{failed}."
+
+
+def _told_of_pauses(steps: Iterator[FetchProgress]) -> Iterator[FetchProgress]:
+    told = False
+    for step in steps:
+        if step.files_paused and not told:
+            told = True
+            files = display.plural(step.files_paused, "file")
+            display.complain(f"{files} paused: `sharefs transfers resume` lets them come.")
+        yield step
 
 
 def _last(steps: Iterator[FetchProgress]) -> FetchProgress:

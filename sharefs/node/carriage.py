@@ -17,10 +17,8 @@ from functools import partial
 
 from sharefs.errors import (
     DiskFull,
-    NodeNotRunning,
     NotAllowed,
     RemoteProtocolError,
-    SharefsError,
     TransferInterrupted,
     UserError,
 )
@@ -28,6 +26,7 @@ from sharefs.node.freeing import Freeing
 from sharefs.node.holders import Holders
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
+from sharefs.node.waiters import Done, Waiters
 from sharefs.records.content import MIB, chunk_id
 from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
@@ -49,8 +48,6 @@ SYNC_SIZE_BYTES = 16 * MIB
 
 LIKELY_MAX = 8
 
-Done = Callable[[int, SharefsError | None], None]
-
 
 class Carriage:
     """Bytes to and from other members. In the loop, but for what says otherwise."""
@@ -59,8 +56,6 @@ class Carriage:
         self._state = state
         self._holders = holders
         self._machine = Transfer(state.me, state.person_name)
-        self._waiters = itertools.count(1)
-        self._waiting: dict[int, Done] = {}
         self._timer_at: float | None = None
         self._unsynced = 0
         self._syncing = 0
@@ -74,6 +69,7 @@ class Carriage:
         self._running = False
         self.freed: Callable[[ContentId], None] = lambda _: None
         """Told of what is not to be here any more."""
+        self.waiters = Waiters(state, self._run, self.snapshot)
         self.serving = Serving(state, self.is_durable, freeing.is_freeing)
 
     def start(self) -> None:
@@ -84,13 +80,14 @@ class Carriage:
 
     def new_waiter(self) -> int:
         """A number for a want. From any thread."""
-        return next(self._waiters)
+        return self.waiters.new()
 
     def want(
         self, waiter: int, row: Shown, start: int, end: int, priority: Priority, done: Done
     ) -> None:
         """Have these bytes of an entry here; `done` is told in the loop. Raises UserErrors."""
         assert row.content is not None, "only a content has bytes"
+        held = self.waiters.orders.holds(row, priority)
         local = self._state.keeping.open(row)
         space = self._state.replica_numbered(row.space).id
         if isinstance(local, FleetingContent):
@@ -98,7 +95,7 @@ class Carriage:
             self._run(events.StillHere(row.content, local.bitmap))
         else:
             self._state.contents.expect(local)
-        self._waiting[waiter] = done
+        self.waiters.add(waiter, row, priority, done)
         self._run(
             events.Wanted(
                 waiter,
@@ -111,6 +108,7 @@ class Carriage:
                 end,
                 priority,
                 self._likely(row),
+                held,
             )
         )
 
@@ -129,14 +127,7 @@ class Carriage:
 
     def unwant(self, waiter: int) -> None:
         """Nobody waits any more."""
-        if self._waiting.pop(waiter, None) is not None:
-            self._run(events.Unwanted(waiter))
-
-    def abandon(self) -> None:
-        """Nothing will come any more: tell all who wait."""
-        while self._waiting:
-            waiter, done = self._waiting.popitem()
-            done(waiter, NodeNotRunning("The node is going down."))
+        self.waiters.drop(waiter)
 
     def limit(self, limits: tuple[Limit, ...], ranks: Mapping[SpaceId, int]) -> None:
         """So fast may bytes come from now on, and in this order of spaces."""
@@ -145,6 +136,10 @@ class Carriage:
     def snapshot(self) -> list[Progress]:
         """What is on its way."""
         return list(self._machine.snapshot(time.monotonic()))
+
+    def progress_of(self, content: ContentId) -> Progress | None:
+        """How far a content is, if somebody waits for it."""
+        return self._machine.progress(content, time.monotonic())
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -330,18 +325,13 @@ class Carriage:
             case effects.KeepSmall():
                 self._keep_small(effect)
             case effects.Satisfied():
-                self._settled(effect.waiter, None)
+                self.waiters.settled(effect.waiter, None)
             case effects.Failed():
-                self._settled(effect.waiter, effect.error)
+                self.waiters.settled(effect.waiter, effect.error)
             case effects.Report():
                 self._state.notice(effect.sentence)
             case effects.SetTimer():
                 self._set_timer(effect.at)
-
-    def _settled(self, waiter: int, error: UserError | None) -> None:
-        done = self._waiting.pop(waiter, None)
-        if done is not None:
-            done(waiter, error)
 
     def _keep_manifest(self, effect: effects.KeepManifest) -> None:
         fleeting = self._state.keeping.fleeting.known(effect.content)

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sharefs.errors import NodeFailed
-from sharefs.records.ids import ItemId, SpaceId
+from sharefs.errors import NodeFailed, SharefsError
+from sharefs.records.ids import ContentId, ItemId, SpaceId
 
 LISTENERS_MAX = 32
 EVENTS_WAITING_MAX = 256
@@ -24,8 +24,23 @@ class ConflictChanged:
     item: ItemId
 
 
-Happening = ConflictChanged
-"""A union, once there is a second."""
+@dataclass(frozen=True, slots=True)
+class TransferMoved:
+    """More of a content is here, or it stands otherwise."""
+
+    content: ContentId
+
+
+@dataclass(frozen=True, slots=True)
+class TransferEnded:
+    """Nobody waits for a content any more: all of it is here, or as much as was wanted, or why
+    it does not come."""
+
+    content: ContentId
+    error: SharefsError | None
+
+
+Happening = ConflictChanged | TransferMoved | TransferEnded
 
 
 class Queue:
@@ -81,6 +96,10 @@ class Events:
         """It listens no more."""
         with self._lock:
             self._queues.remove(queue)
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._queues)
 
     def tell(self, happening: Happening) -> None:
         """Let all know."""

@@ -188,6 +188,8 @@ class Node:
         self.replication = Replication(self.state, self.carriage, self.peers)
         self.carriage.freed = self.replication.freed
         self.state.settings.watch(self.carriage.let_fleeting_go, STREAM_ONLY)
+        self.carriage.waiters.resumed = self.replication.resumed
+        self.carriage.waiters.progress.events = self.events
         self.desk = Desk(self.state, self.holders)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 
@@ -331,7 +333,7 @@ class Node:
 
     def ended(self) -> None:
         """The loop's last act."""
-        self.carriage.abandon()
+        self.carriage.waiters.abandon()
 
     def wake(self) -> None:
         """From any thread: there is something to do."""

@@ -20,7 +20,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from sharefs.errors import DiskFull, NoHolderOnline, SharefsError, UserError
+from sharefs.errors import (
+    DiskFull,
+    NoHolderOnline,
+    SharefsError,
+    TransferPaused,
+    TransferRejected,
+    UserError,
+)
 from sharefs.node.carriage import Carriage
 from sharefs.node.eagerness import Eagerness
 from sharefs.node.peers import Peers
@@ -100,6 +107,11 @@ class Replication:
         self._let_go[content] = None
         if len(self._let_go) > LET_GO_CONTENTS_MAX:
             del self._let_go[next(iter(self._let_go))]
+
+    def resumed(self) -> None:
+        """What a person held back may come now."""
+        for number in self._eager:
+            self._sweep(number)
 
     def peer_up(self, spaces: Iterable[SpaceId]) -> None:
         """Somebody came online who may have what was missed."""
@@ -224,7 +236,8 @@ class Replication:
             return
         del self._flying[row.content]
         match error:
-            case None:
+            case None | TransferPaused() | TransferRejected():
+                # A sweep finds it when a person has changed their mind.
                 pass
             case NoHolderOnline() | DiskFull():
                 self._missed.add(row.space)

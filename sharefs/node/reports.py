@@ -1,5 +1,7 @@
 """What does a node tell about itself? The shapes of the local API, and of every `--json`."""
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from sharefs.store.health.finding import Finding
@@ -72,13 +74,61 @@ class SettledEvent(Struct, frozen=True, tag="settled"):
     item: str
 
 
+class TransferSource(Struct, frozen=True):
+    """A device that bytes come from."""
+
+    name: str
+    bytes: int
+    bytes_per_second: float
+
+
+class TransferReport(Struct, frozen=True):
+    """A content on its way, `direction` `in` or `out`; or what a person holds back."""
+
+    path: str
+    direction: str
+    size: int
+    done: int
+    """Bytes that are here; or, of `out`, that went to one device lately."""
+    bytes_per_second: float
+    sources: list[TransferSource]
+    """Where it comes from, or, of `out`, goes to."""
+    state: str
+    """`asking`, `fetching`, `streaming` (shown, and not kept), `waiting` (nobody online has it),
+    `paused`, `rejected`, `all paused` or `all rejected` (what is in a folder), `sending`; and, of
+    an event, `finished`, `failed`, `cancelled`, or `ended` (nobody waits for the rest)."""
+
+
+class TransferVerb(StrEnum):
+    """What a person can say of transfers."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    REJECT = "reject"
+
+
+class OrderReport(Struct, frozen=True):
+    """How many entries were paused, resumed or rejected, or transfers cancelled."""
+
+    count: int
+
+
+class TransferEvent(Struct, frozen=True, tag="transfer"):
+    """A transfer came on, or ended. Some of each a second are told of; `sentence` says why one
+    failed."""
+
+    transfer: TransferReport
+    sentence: str = ""
+
+
 class LostEvent(Struct, frozen=True, tag="lost"):
     """The listener was too slow for so many events: look at the whole again."""
 
     events: int
 
 
-Event = ConflictEvent | SettledEvent | LostEvent
+Event = ConflictEvent | SettledEvent | TransferEvent | LostEvent
 
 
 class MemberReport(Struct, frozen=True):
@@ -117,28 +167,6 @@ class PeerReport(Struct, frozen=True):
     """Seconds since 1970, None for never."""
 
 
-class TransferSource(Struct, frozen=True):
-    """A device that bytes come from."""
-
-    name: str
-    bytes: int
-    bytes_per_second: float
-
-
-class TransferReport(Struct, frozen=True):
-    """A content on its way, `direction` `in` or `out`."""
-
-    path: str
-    direction: str
-    size: int
-    done: int
-    bytes_per_second: float
-    sources: list[TransferSource]
-    state: str
-    """`asking`, `fetching`, `streaming` (shown, and not kept), `waiting` (nobody online has it) or
-    `paused` (disk full)."""
-
-
 class StatusReport(Struct, frozen=True):
     """The node at a glance. `notices` are sentences that the person should read."""
 
@@ -165,6 +193,8 @@ class FetchProgress(Struct, frozen=True):
     bytes_per_second: float
     finished: bool
     failures: list[tuple[str, str]]
+    files_paused: int = 0
+    """Those that wait for a `transfers resume`."""
 
 
 class FreeReport(Struct, frozen=True):

@@ -14,7 +14,7 @@ import sharefs
 from sharefs.errors import NoConflict, NoSuchEntry, NotInASpace, SharefsError, UserError
 from sharefs.node.choosing import Choosing
 from sharefs.node.conflicts import LOSER, WINNER, version_name
-from sharefs.node.events import Happening, Queue
+from sharefs.node.events import ConflictChanged, Happening, Queue
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
 from sharefs.node.replica import Replica
@@ -26,6 +26,7 @@ from sharefs.node.reports import (
     FreeReport,
     LostEvent,
     MemberReport,
+    OrderReport,
     PeerReport,
     ResolveReport,
     SettingReport,
@@ -33,15 +34,15 @@ from sharefs.node.reports import (
     SpaceReport,
     StatusReport,
     TransferReport,
-    TransferSource,
+    TransferVerb,
     VersionReport,
 )
+from sharefs.node.travelling import Travelling
 from sharefs.records.entry import EntryType
-from sharefs.records.ids import ROOT, ContentId, ItemId, creator_of
+from sharefs.records.ids import ROOT, ItemId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import read_ticket
 from sharefs.store.home import Home
-from sharefs.transfer.snapshot import Progress
 
 RATE_WINDOW_SECONDS = 2.0
 
@@ -51,6 +52,7 @@ class Service:
 
     def __init__(self, home: Home, options: NodeOptions) -> None:
         self._node = Node(home, options)
+        self._travelling = Travelling(self._node, self.path, self.entries_at, self.files_at)
         self._choosing = Choosing(self._node, self.entries_at, self.path)
 
     def start(self) -> None:
@@ -245,56 +247,26 @@ class Service:
 
     def events(self, happened: list[Happening]) -> list[Event]:
         """In the loop: what is to be told of what happened."""
-        return [
-            ConflictEvent(self._conflict(replica, happening.item))
-            if replica.shelf.losers(happening.item)
-            else SettledEvent(self._node.name_of(replica), happening.item.hex())
-            for happening in happened
-            if (replica := self._node.state.replicas.get(happening.space)) is not None
-        ]
+        told = (self._event(happening) for happening in happened)
+        return [event for event in told if event is not None]
+
+    def _event(self, happening: Happening) -> Event | None:
+        if not isinstance(happening, ConflictChanged):
+            return self._travelling.event(happening)
+        replica = self._node.state.replicas.get(happening.space)
+        if replica is None:
+            return None
+        if replica.shelf.losers(happening.item):
+            return ConflictEvent(self._conflict(replica, happening.item))
+        return SettledEvent(self._node.name_of(replica), happening.item.hex())
 
     # --- bytes ----------------------------------------------------------------------------------
 
     def transfers(self) -> list[TransferReport]:
-        node = self._node
+        return self._travelling.all()
 
-        def ask() -> list[TransferReport]:
-            reports = []
-            for progress in node.carriage.snapshot():
-                sources = [
-                    TransferSource(
-                        node.state.person_name(source.device),
-                        source.bytes,
-                        source.bytes_per_second,
-                    )
-                    for source in progress.sources
-                ]
-                reports.append(
-                    TransferReport(
-                        path=self._path_of(progress.content),
-                        direction="in",
-                        size=progress.size,
-                        done=progress.done,
-                        bytes_per_second=progress.bytes_per_second,
-                        sources=sources,
-                        state=self._state_of(progress),
-                    )
-                )
-            return reports
-
-        return node.loop.call(ask)
-
-    def _state_of(self, progress: Progress) -> str:
-        shown = self._node.state.keeping.fleeting.known(progress.content)
-        return "streaming" if shown and progress.state == "fetching" else progress.state
-
-    def _path_of(self, content: ContentId) -> str:
-        """In the loop: one of the places in which a content stands."""
-        for replica in self._node.state.replicas.values():
-            for row in replica.shelf.entries_of(content):
-                if row.live:
-                    return str(self.path(row))
-        return content.hex()[:16]
+    def order(self, verb: TransferVerb, paths: list[str]) -> OrderReport:
+        return self._travelling.order(verb, paths)
 
     def path(self, row: Shown) -> PurePath:
         """Where an entry is in the mount."""
@@ -437,6 +409,10 @@ class FetchJob:
                 bytes_per_second=(self._fetched + under_way) / max(until - self._began, 0.001),
                 finished=finished,
                 failures=list(self._failures),
+                files_paused=sum(
+                    row.content in snapshot and snapshot[row.content].state == "paused"
+                    for row in self._waiting.values()
+                ),
             )
 
     def cancel(self) -> None:

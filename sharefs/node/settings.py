@@ -17,6 +17,7 @@ import msgspec
 from sharefs.errors import BadArgument
 from sharefs.node.eagerness import parse_eagerness
 from sharefs.node.quantities import parse_rank, parse_rate_or_off, parse_switch
+from sharefs.node.standing import Standing, parse_standing
 from sharefs.records.ids import SpaceId
 from sharefs.store.database import Store
 
@@ -109,7 +110,23 @@ STREAM_ONLY = Setting(
     ("space", "item"),
 )
 
-ALL: tuple[Setting[Any], ...] = (BANDWIDTH_DOWN, BANDWIDTH_UP, PRIORITY, REPLICATION, STREAM_ONLY)
+FETCHING = Setting(
+    "fetching",
+    Standing.ON.value,
+    parse_standing,
+    "write on, paused or rejected",
+    "Whether files are fetched when nobody reads them: `sharefs transfers` pauses and rejects.",
+    ("item",),
+)
+
+ALL: tuple[Setting[Any], ...] = (
+    BANDWIDTH_DOWN,
+    BANDWIDTH_UP,
+    PRIORITY,
+    REPLICATION,
+    STREAM_ONLY,
+    FETCHING,
+)
 
 
 def setting_named(name: str) -> Setting[Any]:

@@ -101,6 +101,11 @@ class Transfer:
             if content.waiters
         ]
 
+    def progress(self, content_id: ContentId, now: float) -> Progress | None:
+        """Of one content, if somebody waits for it."""
+        content = self._books.contents.get(content_id)
+        return progress_of(content, now) if content is not None and content.waiters else None
+
     # --- time -----------------------------------------------------------------------------------
 
     def _fire(self, now: float) -> None:

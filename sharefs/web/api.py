@@ -38,6 +38,7 @@ from sharefs.errors import (
     ReadOnlySpace,
     UserError,
 )
+from sharefs.node.reports import TransferVerb
 from sharefs.web.messages import (
     Choice,
     FetchLine,
@@ -92,6 +93,7 @@ def make_app(node: Node, closing: asyncio.Event) -> Starlette:
             Route("/v1/tickets", api.invite, methods=["POST"]),
             Route("/v1/peers", api.peers, methods=["GET"]),
             Route("/v1/transfers", api.transfers, methods=["GET"]),
+            Route("/v1/transfers/{verb}", api.order, methods=["POST"]),
             Route("/v1/conflicts", api.conflicts, methods=["GET"]),
             Route("/v1/resolve", api.resolve, methods=["POST"]),
             Route("/v1/settings", api.settings, methods=["GET"]),
@@ -144,6 +146,14 @@ class Api:
 
     async def transfers(self, request: Request) -> Response:
         return await _answer(self._node.transfers)
+
+    async def order(self, request: Request) -> Response:
+        body = await _read_body(request, Paths)
+        try:
+            verb = TransferVerb(request.path_params["verb"])
+        except ValueError as error:
+            raise BadArgument(f"A transfer has no {request.path_params['verb']!r}.") from error
+        return await _answer(lambda: self._node.order(verb, body.paths))
 
     async def conflicts(self, request: Request) -> Response:
         space = request.query_params.get("space")

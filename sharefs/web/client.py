@@ -21,12 +21,14 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    OrderReport,
     PeerReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
     StatusReport,
     TransferReport,
+    TransferVerb,
 )
 from sharefs.web.messages import (
     Choice,
@@ -98,6 +100,9 @@ class Client:
 
     def transfers(self) -> list[TransferReport]:
         return self._get("/transfers", list[TransferReport])
+
+    def order(self, verb: TransferVerb, paths: list[str]) -> OrderReport:
+        return self._post(f"/transfers/{verb}", Paths(paths), OrderReport)
 
     def conflicts(self, space: str | None = None) -> list[ConflictReport]:
         parameters = {} if space is None else {"space": space}

@@ -17,6 +17,7 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    OrderReport,
     PeerReport,
     ResolveReport,
     SettingReport,
@@ -25,6 +26,7 @@ from sharefs.node.reports import (
     StatusReport,
     TransferReport,
     TransferSource,
+    TransferVerb,
     VersionReport,
 )
 
@@ -38,6 +40,7 @@ class FakeFetchJob:
     files: int
     endless: bool
     failures: list[tuple[str, str]]
+    paused: int = 0
     done: int = 0
     cancelled: threading.Event = field(default_factory=threading.Event)
 
@@ -52,6 +55,7 @@ class FakeFetchJob:
             2.5e6,
             self.done == self.files,
             self.failures,
+            self.paused,
         )
 
     def cancel(self) -> None:
@@ -91,6 +95,7 @@ class FakeNode:
     tickets: list[str] = field(default_factory=list)
     jobs: list[FakeFetchJob] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    files_paused: int = 0
     fetch_failures: list[tuple[str, str]] = field(default_factory=list)
     last_copies: set[str] = field(default_factory=set)
     contested: list[ConflictReport] = field(default_factory=list)
@@ -193,6 +198,11 @@ class FakeNode:
             )
         ]
 
+    def order(self, verb: TransferVerb, paths: list[str]) -> OrderReport:
+        self._fail()
+        self.asked.append((verb, *paths))
+        return OrderReport(len(paths))
+
     def conflicts(self, space: str | None) -> list[ConflictReport]:
         self._fail()
         if space is not None:
@@ -238,7 +248,7 @@ class FakeNode:
     def fetch(self, paths: list[str]) -> FakeFetchJob:
         self._fail()
         self.asked.append(tuple(paths))
-        job = FakeFetchJob(len(paths), self.endless_fetches, self.fetch_failures)
+        job = FakeFetchJob(len(paths), self.endless_fetches, self.fetch_failures, self.files_paused)
         self.jobs.append(job)
         return job
 

@@ -27,7 +27,7 @@ class TicketText(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Paths(Struct, frozen=True, forbid_unknown_fields=True):
-    """POST /v1/fetch and /v1/free: absolute paths inside the mount."""
+    """POST /v1/fetch, /v1/free and /v1/transfers/VERB: absolute paths inside the mount."""
 
     paths: list[str]
 

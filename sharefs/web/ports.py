@@ -13,12 +13,14 @@ from sharefs.node.reports import (
     FetchProgress,
     FreeReport,
     MemberReport,
+    OrderReport,
     PeerReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
     StatusReport,
     TransferReport,
+    TransferVerb,
 )
 
 
@@ -67,6 +69,11 @@ class Node(Protocol):
         ...
 
     def transfers(self) -> list[TransferReport]: ...
+
+    def order(self, verb: TransferVerb, paths: list[str]) -> OrderReport:
+        """Pause, resume, cancel or reject what is at these absolute paths; all, if there are
+        none."""
+        ...
 
     def conflicts(self, space: str | None) -> list[ConflictReport]:
         """Of one space, or of all."""

@@ -1,5 +1,6 @@
 """Each command, against a node in memory that the real API serves on a real socket."""
 
+import io
 import json
 import stat
 from collections.abc import Iterator
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 import sharefs
 from sharefs import cli
-from sharefs.cli import display
+from sharefs.cli import display, transferring
 from sharefs.errors import DiskFull
 from sharefs.node.reports import (
     ConflictReport,
@@ -276,9 +278,63 @@ def test_join_takes_a_ticket_or_its_file(shell: Shell, node: FakeNode, tmp_path:
     assert shell.run("join", "nonsense").code == 8
 
 
+def test_transfers_are_paused_resumed_cancelled_and_rejected(shell: Shell, node: FakeNode) -> None:
+    assert shell.run("transfers", "pause", "/mnt/a", "/mnt/b").out == "Paused: 2 paths.\n"
+    assert shell.run("transfers", "resume", "--all").out == "Resumed.\n"
+    assert shell.run("transfers", "cancel", "/mnt/a").out == "Cancelled: 1 transfer.\n"
+    assert shell.run("transfers", "reject", "/mnt/a").out == "Rejected: 1 path.\n"
+    assert node.asked == [
+        ("pause", "/mnt/a", "/mnt/b"),
+        ("resume",),
+        ("cancel", "/mnt/a"),
+        ("reject", "/mnt/a"),
+    ]
+
+
+@pytest.mark.parametrize("words", [["pause"], ["cancel", "/mnt/a", "--all"], ["reject"]])
+def test_what_is_meant_has_to_be_said(shell: Shell, node: FakeNode, words: list[str]) -> None:
+    ran = shell.run("transfers", *words)
+    assert ran.code == 2
+    assert ran.err.startswith(f"Say what to {words[0]}: files or folders")
+    assert node.asked == []
+
+
+def test_transfers_are_watched_on_a_terminal_until_ctrl_c(
+    shell: Shell, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(display, "on_terminal", lambda: True)
+    monkeypatch.setattr(transferring, "_pause", interrupt)
+    ran = shell.run("transfers")
+    assert ran.code == 0
+    assert "film.mkv" in ran.out
+    monkeypatch.setattr(display, "on_terminal", lambda: False)
+    assert shell.run("transfers", "--once").lines[0].startswith("PATH")
+
+
+def test_a_picture_of_transfers_fits_the_terminal(node: FakeNode) -> None:
+    console = Console(width=100, height=10, file=io.StringIO(), record=True)
+    console.print(transferring.picture(node.transfers() * 20, 100, 10))
+    lines = console.export_text().splitlines()
+    assert len(lines) == 9
+    assert lines[-1] == "and 13 more"
+    assert all(len(line.rstrip()) <= 100 for line in lines)
+    assert all("film.mkv" in line and "0:00" in line for line in lines[1:-1])
+
+
+def test_a_fetch_that_waits_for_a_resume_says_so(shell: Shell, node: FakeNode) -> None:
+    node.files_paused = 1
+    ran = shell.run("fetch", "/mnt/a")
+    assert "1 file paused: `sharefs transfers resume`" in ran.err
+
+
 def test_transfers_are_listed(shell: Shell, node: FakeNode) -> None:
     line = shell.run("transfers").lines[1]
-    assert line.startswith("/home/anna/My Shared Spaces/Family/film.mkv  in   fetching  750.0 kB")
+    assert line.startswith(
+        "/home/anna/My Shared Spaces/Family/film.mkv  in   fetching  75 %  1.0 MB"
+    )
     assert line.endswith("Bob 1.0 MB/s, Carol 500.0 kB/s")
     told = msgspec.json.decode(shell.run("transfers", "--json").out, type=list[TransferReport])
     assert told == node.transfers()

@@ -23,7 +23,7 @@ from sharefs.errors import (
     TicketNotValid,
     UserError,
 )
-from sharefs.node.reports import ConflictEvent, PeerReport, SettledEvent
+from sharefs.node.reports import ConflictEvent, PeerReport, SettledEvent, TransferVerb
 from sharefs.web.client import Client
 from sharefs.web.fake import FILE_SIZE_BYTES, FakeNode
 from sharefs.web.messages import Failure, error_of, failure_of
@@ -69,12 +69,19 @@ def test_every_question_comes_back_as_the_node_answered_it(client: Client, node:
     assert client.spaces() == node.spaces()
     assert client.status() == node.status()
     assert client.transfers() == node.transfers()
+    assert client.order(TransferVerb.PAUSE, ["/a"]).count == 1
+    assert node.asked[-1] == ("pause", "/a")
     assert client.members(created.name) == node.members(created.name)
     assert client.invite(created.name, "reader", 60.0) == node.tickets[0]
     assert client.join(node.tickets[0]).name.startswith("Joined")
     assert client.free(["/a", "/b"]).files == 2
     client.stop()
     assert node.stopped.is_set()
+
+
+def test_a_transfer_can_not_be_told_anything_else(http: httpx.Client) -> None:
+    answer = http.post("/v1/transfers/hurry", json={"paths": []})
+    assert (answer.status_code, answer.json()["error"]) == (400, "BadArgument")
 
 
 def test_every_user_error_crosses_the_api_unchanged(client: Client, node: FakeNode) -> None:
