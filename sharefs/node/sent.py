@@ -42,7 +42,7 @@ class Sent:
         if len(self._flows) > TARGETS_MAX:
             del self._flows[next(iter(self._flows))]
 
-    def lately(self, now: float) -> list[Sending]:
+    def all(self, now: float) -> list[Sending]:
         """What goes, or just went."""
         for key in [k for k, flow in self._flows.items() if now - flow.last_at > LATELY_SECONDS]:
             del self._flows[key]

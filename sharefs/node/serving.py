@@ -100,7 +100,7 @@ class Serving:
         self._came: dict[ContentId, None] = {}
         """Contents of which there is more to tell than was told."""
         self._reading = 0
-        self.sent = Sent()
+        self.lately = Sent()
 
     def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
         """What is here of a content, if it belongs to the space: no member learns of another
@@ -136,7 +136,7 @@ class Serving:
         offer = Offer(ask.space, ask.content, True, b"" if promised else bits, manifest, data)
         self._state.send(device, offer)
         if data:
-            self.sent.add(device, ask.content, len(data), time.monotonic())
+            self.lately.add(device, ask.content, len(data), time.monotonic())
 
     def came(self, content: ContentId) -> None:
         """More of a content is here."""
@@ -285,7 +285,7 @@ class Serving:
             header = encode_message(Chunk(chunk.space, chunk.content, chunk.index))
             if not self._state.mesh.send(chunk.key, Channel.BULK, (header, data)):
                 break
-            self.sent.add(device, chunk.content, len(data), time.monotonic())
+            self.lately.add(device, chunk.content, len(data), time.monotonic())
             line.stuck_since = None
             line.ready.popleft()
             line.release(chunk)

@@ -87,7 +87,7 @@ class Travelling:
         return "streaming" if shown and progress.state == "fetching" else progress.state
 
     def _going(self) -> Iterator[TransferReport]:
-        return map(self._sent, self._node.carriage.serving.sent.lately(time.monotonic()))
+        return map(self._sent, self._node.carriage.serving.lately.all(time.monotonic()))
 
     def _sent(self, sending: Sending) -> TransferReport:
         name = self._node.state.person_name(sending.device)
