@@ -104,8 +104,10 @@ class Serving:
 
     def _known(self, space: SpaceId, content: ContentId) -> LocalContent | None:
         """What is here of a content, if it belongs to the space: no member learns of another
-        space's."""
-        if not self._state.replicas[space].shelf.entries_of(content):
+        space's. Who has an older version open reads that to its end."""
+        replica = self._state.replicas[space]
+        superseded = self._state.store.superseded
+        if not (replica.shelf.entries_of(content) or superseded.noted(content, replica.number)):
             return None
         return self._state.contents.known_now(content)
 

@@ -38,6 +38,14 @@ class Superseded:
         """After a rollback."""
         self._left.clear()
 
+    def noted(self, content: ContentId, space: int) -> bool:
+        """Whether it was a version's of that space, and is here still. Loop only."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM superseded WHERE content = ? AND space = ?)",
+            (content, space),
+        ).fetchone()
+        return bool(found)
+
     def due(
         self, space: int, before_number: int, since: float, now: float, limit: int
     ) -> list[ContentId]:

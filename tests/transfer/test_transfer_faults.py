@@ -8,13 +8,14 @@ import pytest
 from sharefs.errors import DiskFull
 from sharefs.records.content import MIB
 from sharefs.records.ids import DeviceId
-from sharefs.transfer import events
+from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.machine import Transfer
-from sharefs.wire.transfer import Ask, WantChunks
+from sharefs.wire.transfer import Ask, Have, WantChunks
 from tests.transfer.transfer_network import (
     ANNA,
     BOB,
+    SPACE,
     File,
     Holder,
     Network,
@@ -57,25 +58,58 @@ class Storm:
     def disturb(self) -> None:
         draw = self.random
         device = draw.choice(DEVICES)
-        match draw.randint(0, 7):
-            case 0 if device in self.network.holders:
-                self.network.down(device)
-            case 1:
+        holder = self.network.holders.get(device)
+        if holder is not None and draw.random() < 0.5:
+            self.disturb_holder(holder)
+            return
+        match draw.randint(0, 6):
+            case 0:
                 self.network.up(self.holder(device))
-            case 2 if device in self.network.holders:
-                self.network.holders[device].mute = draw.random() < 0.5
-            case 3 if self.waiters:
+            case 1 if self.waiters:
                 waiter = draw.choice(list(self.waiters))
                 self.network.do(events.Unwanted(waiter))
                 if waiter not in self.network.satisfied and waiter not in self.network.failed:
                     del self.waiters[waiter]
-            case 4:
+            case 2:
                 full = draw.random() < 0.2
                 self.network.disk_error = DiskFull("No room.") if full else None
-            case 5 if device in self.network.holders:
-                self.network.holders[device].withholds_chunks = draw.random() < 0.3
+            case 3:
+                self.network.do(events.Freed(draw.choice(self.files).id))
             case _:
                 self.want()
+
+    def disturb_holder(self, holder: Holder) -> None:
+        draw = self.random
+        match draw.randint(0, 5):
+            case 0:
+                self.network.down(holder.device)
+            case 1:
+                holder.mute = draw.random() < 0.5
+            case 2:
+                holder.withholds_chunks = draw.random() < 0.3
+            case 3:
+                self.free_some(holder)
+            case 4:
+                self.get_some(holder)
+            case _:
+                round_trip_s = draw.choice([0.001, 0.05, 2.0])
+                self.network.do(events.Answered(holder.device, round_trip_s))
+
+    def free_some(self, holder: Holder) -> None:
+        """While it may be sending them."""
+        file = self.random.choice(self.files)
+        if file.id in holder.held:
+            _, chunks = holder.held[file.id]
+            holder.hold(file, chunks=chunks & self.random.getrandbits(file.count))
+
+    def get_some(self, holder: Holder) -> None:
+        """And tell of it, as who fetches the same does."""
+        file = self.random.choice(self.files)
+        got = self.random.getrandbits(file.count)
+        _, chunks = holder.held.get(file.id, (file, 0))
+        holder.hold(file, chunks=chunks | got)
+        have = Have(SPACE, file.id, tuple(bitmap.indexes(got)))
+        self.network.do(events.Received(holder.device, have))
 
     def want(self) -> None:
         file = self.random.choice(self.files)
