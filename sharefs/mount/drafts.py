@@ -11,17 +11,15 @@ gets a successor, a draft of its own that stays WAITING after its last close unt
 grew from is in the view: else this device would be in conflict with itself.
 """
 
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 
 from sharefs.mount.names import is_probe, is_temporary
 from sharefs.mount.nodes import Node
-from sharefs.mount.ports import Base
+from sharefs.mount.ports import Base, DraftBytes
 from sharefs.records.shown import Shown
 
 SETTLE_SECONDS_MAX = 60.0
@@ -41,8 +39,7 @@ class State(Enum):
 
 @dataclass(slots=True, eq=False)
 class DraftFile:
-    """A file as it is written. Invariant: `descriptor` is open while it has users or is
-    PUBLISHING."""
+    """A file as it is written. Invariant: `bytes` are open while it has users or is PUBLISHING."""
 
     ino: int
     space: int
@@ -50,8 +47,7 @@ class DraftFile:
     name: str
     placed: bool
     """Listed by this overlay; else a new content of an entry that the view lists."""
-    path: Path
-    descriptor: int
+    bytes: DraftBytes
     size: int
     mtime_ns: int
     executable: bool
@@ -74,8 +70,8 @@ class DraftFile:
     published: Shown | None = None
     node: Node | None = None
     """The kernel's, through whose pages it is written; None where no kernel is."""
-    superseded: list[Path] = field(default_factory=list)
-    """Files of drafts that could not be published, and whose bytes went into this one."""
+    superseded: list[DraftBytes] = field(default_factory=list)
+    """Those of drafts that could not be published, and whose bytes went into this one."""
 
     @property
     def settling(self) -> bool:
@@ -103,9 +99,8 @@ class DraftFile:
         self.users += 1
 
     def wake(self) -> None:
-        """Open the descriptor again; with the lock held, and before the file is handed over."""
-        if self.descriptor < 0:
-            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        """Open the file again; with the lock held, and before it is handed over."""
+        self.bytes.open()
 
     def detach(self) -> None:
         """One user less; with the lock held."""
@@ -114,10 +109,9 @@ class DraftFile:
         self.rest()
 
     def rest(self) -> None:
-        """Close the descriptor if nobody needs it; with the lock held."""
-        if self.users == 0 and not self.settling and self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        """Close the file if nobody needs it; with the lock held."""
+        if self.users == 0 and not self.settling:
+            self.bytes.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -360,17 +354,11 @@ class Overlay:
 
 
 @contextmanager
-def discarded_on_error(descriptor: int, path: Path) -> Iterator[None]:
-    """If filling a new draft fails, leave nothing of it."""
+def discarded_on_error(bytes: DraftBytes) -> Iterator[None]:
+    """If nothing comes of a new draft, leave nothing of it."""
     try:
         yield
     except BaseException:
-        os.close(descriptor)
-        discard(path)
+        bytes.close()
+        bytes.discard()
         raise
-
-
-def discard(path: Path) -> None:
-    """Remove a draft's file."""
-    with suppress(FileNotFoundError):
-        path.unlink()

@@ -6,7 +6,6 @@ writer's close publishes it. No lock is held while anything waits for the loop. 
 first change holds while it copies are known to writers only, never to the loop.
 """
 
-import os
 import threading
 import time
 from collections.abc import Hashable
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from sharefs import errors
 from sharefs.mount.askers import held
-from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discard, discarded_on_error
+from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discarded_on_error
 from sharefs.mount.nodes import Node, Nodes
 from sharefs.mount.ports import Base, Changes, Contents, Reader, View
 from sharefs.mount.publishing import Publishing, same_bytes, written_name
@@ -23,7 +22,6 @@ from sharefs.records.shown import Shown
 
 COPY_LOCKS = 64
 PAST_CACHE_SIZE_BYTES_MIN = 1024 * 1024
-COPY_SIZE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -156,11 +154,11 @@ class Files:
         self, folder: int, space: int, name: str, executable: bool, taken: Parked | None
     ) -> Handle:
         base, entry = (taken.base, taken.entry) if taken is not None else (None, None)
-        descriptor, path = self._contents.new_draft(folder, written_name(name, entry), base)
-        with discarded_on_error(descriptor, path):
+        bytes = self._contents.new_draft(folder, written_name(name, entry), base)
+        with discarded_on_error(bytes):
             ino = self._changes.new_ino()
         now_ns = time.time_ns()
-        draft = DraftFile(ino, space, folder, name, True, path, descriptor, 0, now_ns, executable)
+        draft = DraftFile(ino, space, folder, name, True, bytes, 0, now_ns, executable)
         draft.base, draft.seen = base, entry
         handle = Handle(ino, True, draft=draft)
         with self._overlay.lock:
@@ -238,7 +236,7 @@ class Files:
             self._follow(handle)
         draft = handle.draft
         if draft is not None:
-            return os.pread(draft.descriptor, size, offset)
+            return draft.bytes.read(offset, size)
         seen = handle.seen
         assert seen is not None
         if seen.content is None:
@@ -275,18 +273,20 @@ class Files:
     def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
         """As pwrite, but never less than everything."""
         draft = self._changed(handle, keep=True)
-        view = memoryview(data)
-        done = 0
-        while done < len(view):
-            done += os.pwrite(draft.descriptor, view[done:], offset + done)
-            draft.size = max(draft.size, offset + done)
+        try:
+            draft.bytes.write(offset, data)
+        except OSError:
+            # Some of it may be there.
+            draft.size = draft.bytes.size
+            raise
+        draft.size = max(draft.size, offset + len(data))
         draft.mtime_ns = time.time_ns()
-        return done
+        return len(data)
 
     def truncate(self, handle: Handle, size: int) -> None:
         """As ftruncate."""
         draft = self._changed(handle, keep=size > 0)
-        os.ftruncate(draft.descriptor, size)
+        draft.bytes.truncate(size)
         draft.size = size
         draft.mtime_ns = time.time_ns()
 
@@ -294,7 +294,7 @@ class Files:
         """As fsync: a restarted node would find the draft, and publish it."""
         draft = handle.draft
         if draft is not None and draft.state is State.OPEN and not draft.orphaned:
-            os.fsync(draft.descriptor)
+            draft.bytes.sync()
 
     # --- the first change ---------------------------------------------------------------------
 
@@ -315,16 +315,12 @@ class Files:
     def _begin(self, handle: Handle, keep: bool) -> DraftFile:
         """Make a draft of what the handle reads: a content, or a draft on its way or gone."""
         before = handle.draft
-        draft = self._blank(handle, before)
-        with discarded_on_error(draft.descriptor, draft.path):
-            if keep and before is not None:
-                _copy(before.descriptor, draft.descriptor)
-            elif keep and handle.seen is not None and handle.seen.content is not None:
-                self._contents.copy(handle.seen, draft.descriptor)
-            draft.size = os.fstat(draft.descriptor).st_size
+        draft = self._made_from(handle, before, keep)
+        with discarded_on_error(draft.bytes):
+            draft.size = draft.bytes.size
         return self._install(handle, before, draft)
 
-    def _blank(self, handle: Handle, before: DraftFile | None) -> DraftFile:
+    def _made_from(self, handle: Handle, before: DraftFile | None, keep: bool) -> DraftFile:
         if before is not None:
             folder, name = before.folder, before.name
             space, executable = before.space, before.executable
@@ -334,9 +330,10 @@ class Files:
             base, seen = handle.base, handle.seen
             folder, name = self._view.folder(seen), seen.shown
             space, executable = seen.space, seen.executable
-        descriptor, path = self._contents.new_draft(folder, written_name(name, seen), base)
+        like = (handle.seen if before is None else before.bytes) if keep else None
+        bytes = self._contents.new_draft(folder, written_name(name, seen), base, like)
         draft = DraftFile(
-            handle.ino, space, folder, name, False, path, descriptor, 0, time.time_ns(), executable
+            handle.ino, space, folder, name, False, bytes, 0, time.time_ns(), executable
         )
         draft.base, draft.seen = base, seen
         return draft
@@ -347,14 +344,14 @@ class Files:
             if current is not None and current.reopen():
                 # What it was copied from came back, because it could not be published.
                 self._attach(handle, current)
-                os.close(draft.descriptor)
-                discard(draft.path)
+                draft.bytes.close()
+                draft.bytes.discard()
                 return current
             self._base(handle, before, draft)
             self._attach(handle, draft)
             if handle.orphaned or (before is not None and before.orphaned):
                 draft.orphaned = True
-                discard(draft.path)
+                draft.bytes.discard()
                 return draft
             if before is not None and before.settling:
                 self._succeed(before, draft)
@@ -392,10 +389,8 @@ class Files:
         Nothing, if it was removed meanwhile, or if somebody else made that draft.
         """
         entry, folder, name = parked.entry, parked.folder, parked.name
-        descriptor, path = self._contents.new_draft(folder, name, None)
-        with discarded_on_error(descriptor, path):
-            if entry.content is not None:
-                self._contents.copy(entry, descriptor)
+        bytes = self._contents.new_draft(folder, name, None, entry)
+        with discarded_on_error(bytes):
             ino = self._changes.new_ino()
         draft = DraftFile(
             ino,
@@ -403,8 +398,7 @@ class Files:
             folder,
             name,
             True,
-            path,
-            descriptor,
+            bytes,
             entry.size,
             entry.mtime_ns,
             entry.executable,
@@ -417,7 +411,7 @@ class Files:
                 self._overlay.add(draft)
             draft.rest()
         if not wanted:
-            discard(path)
+            bytes.discard()
         elif moved:
             self.publishing.note(draft)
 
@@ -466,8 +460,8 @@ class Files:
             draft.orphaned = True
             self._overlay.drop(draft)
             draft.rest()
-        for path in (draft.path, *draft.superseded):
-            discard(path)
+        for bytes in (draft.bytes, *draft.superseded):
+            bytes.discard()
         return True
 
 
@@ -475,10 +469,3 @@ def _version(handle: Handle) -> Hashable:
     if handle.draft is not None:
         return handle.draft
     return None if handle.seen is None else handle.seen.content
-
-
-def _copy(source: int, target: int) -> None:
-    """Fill a new file with the bytes of another, from its start."""
-    offset = 0
-    while copied := os.sendfile(target, source, offset, COPY_SIZE_BYTES):
-        offset += copied

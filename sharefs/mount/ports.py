@@ -38,6 +38,43 @@ class Base:
     """It was a conflict's loser: what is written over it becomes an entry of its own."""
 
 
+class DraftBytes(Protocol):
+    """A file that is being written. Invariant: it is open whenever it is used.
+
+    Reading and writing may raise LocalDamage, and OSError.
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def open(self) -> None:
+        """Again, after `close`."""
+        ...
+
+    def close(self) -> None:
+        """Spare a descriptor."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """As pread."""
+        ...
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """As pwrite, of everything."""
+        ...
+
+    def truncate(self, size: int) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def discard(self) -> None:
+        """Nobody wants it. Who has it open keeps it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A file that a program wrote and closed, to be published whole."""
@@ -49,8 +86,8 @@ class Draft:
     name: str
     base: Base | None
     """None for a new item."""
-    path: Path
-    """The file with its bytes; whoever publishes takes it over."""
+    bytes: DraftBytes
+    """Whoever publishes takes them over."""
     mtime_ns: int
     executable: bool
     size: int
@@ -105,13 +142,15 @@ class Contents(Protocol):
 
     def open(self, entry: Shown) -> Reader: ...
 
-    def copy(self, entry: Shown, target: int) -> None:
-        """Fill the file open as descriptor `target` with the entry's whole content, fetching it."""
-        ...
-
-    def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
-        """An empty file, open for reading and writing, that a restarted node would find and
-        publish."""
+    def new_draft(
+        self,
+        folder: int,
+        name: str,
+        base: Base | None,
+        like: "Shown | DraftBytes | None" = None,
+    ) -> DraftBytes:
+        """An open file that a restarted node would find and publish: empty, or with the bytes of an
+        entry, which are fetched, or of another draft."""
         ...
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:

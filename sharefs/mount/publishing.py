@@ -11,7 +11,7 @@ from functools import partial
 
 from sharefs.errors import NoSuchEntry, UserError
 from sharefs.mount import ports
-from sharefs.mount.drafts import DraftFile, Overlay, State, discard
+from sharefs.mount.drafts import DraftFile, Overlay, State
 from sharefs.mount.nodes import Nodes
 from sharefs.mount.ports import Base, Changes, Contents, View
 from sharefs.records.shown import Shown
@@ -84,7 +84,7 @@ class Publishing:
                 folder,
                 name,
                 draft.base,
-                draft.path,
+                draft.bytes,
                 draft.mtime_ns,
                 draft.executable,
                 draft.size,
@@ -92,7 +92,7 @@ class Publishing:
             )
             self._changes.publish(whole, partial(self._answered, draft))
         except Exception:
-            _log.exception("a draft could not be handed over: it stays in %s", draft.path)
+            _log.exception("a draft could not be handed over: it stays in %s", draft.bytes.path)
             self._answered(draft, None)
 
     def see_again(self, draft: DraftFile) -> None:
@@ -135,7 +135,7 @@ class Publishing:
                 self.note(successor)
             except UserError as error:
                 # A full disk, for one: the note that it has is older, but leads to it as well.
-                _log.warning("it is not noted where %s belongs: %s", successor.path, error)
+                _log.warning("it is not noted where %s belongs: %s", successor.bytes.path, error)
         if send is not None:
             self.send(send)
 
@@ -151,8 +151,8 @@ class Publishing:
 
     def _leave(self, draft: DraftFile, shown: Shown, base: Base | None) -> None:
         self._overlay.drop(draft)
-        for path in draft.superseded:
-            discard(path)
+        for bytes in draft.superseded:
+            bytes.discard()
         draft.published = draft.seen = shown
         draft.base = base
         successor = draft.successor
@@ -168,7 +168,7 @@ class Publishing:
         if draft.successor is None:
             self._overlay.end(draft, State.OPEN)
         else:
-            draft.successor.superseded.append(draft.path)
+            draft.successor.superseded.append(draft.bytes)
             self._overlay.end(draft, State.OVER)
 
     def retry(self) -> None:
@@ -184,8 +184,7 @@ class Publishing:
             left.folder,
             left.name,
             True,
-            left.path,
-            -1,
+            left.bytes,
             left.size,
             left.mtime_ns,
             left.executable,
@@ -204,7 +203,7 @@ class Publishing:
         # Its publication may be so quick that the file has been moved: then the note is not needed.
         with suppress(FileNotFoundError):
             folder, name = self.place(draft)
-            self._contents.note_draft(draft.path, folder, name, draft.base)
+            self._contents.note_draft(draft.bytes.path, folder, name, draft.base)
 
 
 def same_bytes(one: Shown, other: Shown) -> bool:

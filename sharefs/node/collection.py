@@ -15,6 +15,7 @@ counts one round later, when its own disk has it, too.
 - *Superseded contents* are freed when everything that was here when they were replaced is stable,
   and has been for GRACE_SECONDS, and nobody uses them. Before that, a device that has not seen the
   new version may rename the old one, whose bytes would then be a conflict's other version.
+  What other contents lie over stays until they are freed, or have taken what they need of it.
 - *Tombstones stay*, some 700 bytes each, as an item's only head. Dropped where they are stable,
   they would be sent back by every replica that drops them later, as its heads would be others (I8).
   To leave stable ones out of the fingerprint, two replicas would have to agree on what is stable,
@@ -30,7 +31,7 @@ are not to be lost for the sake of room.
 import logging
 from collections.abc import Callable
 
-from sharefs.errors import DiskFull
+from sharefs.errors import DiskFull, UserError
 from sharefs.node.replica import Replica
 from sharefs.node.state import State
 from sharefs.records.ids import ContentId, DeviceId, Frontier, Incarnation, SpaceId
@@ -63,6 +64,8 @@ class Collection:
         """In the round before."""
         self._looked: dict[tuple[SpaceId, _Author], int] = {}
         """Up to where this walk through an author's commits has come."""
+        self._standing: set[ContentId] = set()
+        """Those for which the pool is at work."""
 
     def passed(self, device: DeviceId, space: SpaceId, frontier: Frontier) -> None:
         """A device, whose roster is ours, said that it has all this."""
@@ -126,8 +129,25 @@ class Collection:
         except DiskFull:
             return
         for content in due:
+            if self._state.contents.is_leaned_on(content):
+                self._let_stand_alone(content)
+                continue
             if self._is_open(content) or self._state.contents.is_used(content):
                 continue
             if store.superseded.settle(content, replica.number):
                 log.info("freed %d superseded bytes", self._state.contents.free(content))
                 self._freed(content)
+
+    def _let_stand_alone(self, content: ContentId) -> None:
+        """What lies over it, and is needed, takes what it needs; a later round frees it."""
+
+        def work() -> None:
+            try:
+                self._state.contents.let_stand_alone(content)
+            except UserError as error:
+                log.warning("what is superseded can not be freed yet: %s", error)
+            self._state.loop.post(lambda: self._standing.discard(content))
+
+        if content not in self._standing:
+            self._standing.add(content)
+            self._state.in_pool(work)

@@ -12,10 +12,11 @@ import itertools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from sharefs.errors import LastCopy, UserError
+from sharefs.errors import DiskFull, LastCopy, LocalDamage, NotAllowed, UserError
 from sharefs.node.holders import Holders
 from sharefs.node.peers import Peers
 from sharefs.node.state import State
@@ -105,6 +106,9 @@ class Freeing:
         try:
             kept = self._ask(mine, self._known_holders)
             kept |= self._ask([f for f in mine if f.content not in kept], self._other_members)
+            for files in mine:
+                with suppress(DiskFull, LocalDamage):
+                    self._state.contents.let_stand_alone(files.content)
             for start in range(0, len(mine), FREED_AT_ONCE):
                 few = mine[start : start + FREED_AT_ONCE]
                 freed.add(self._state.make_room(partial(self._finish, few, kept)))
@@ -168,7 +172,11 @@ class Freeing:
             if files.content not in kept:
                 freed.refused += [(row, self._refusal(row)) for row in files.rows]
                 continue
-            self._state.contents.free(files.content)
+            try:
+                self._state.contents.free(files.content)
+            except NotAllowed as error:
+                freed.refused += [(row, error) for row in files.rows]
+                continue
             self._freed(files.content)
             freed.files += len(files.rows)
             freed.bytes += files.bytes

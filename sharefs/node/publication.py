@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from sharefs.errors import DiskFull, NoSuchEntry, SharefsError
 from sharefs.mount.ports import Base, Draft
@@ -24,6 +25,7 @@ from sharefs.records.entry import EntryType
 from sharefs.records.ids import ItemId
 from sharefs.records.shown import Shown
 from sharefs.store.contents import Adopted
+from sharefs.store.written import Written
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
 
@@ -142,7 +144,7 @@ class Publication:
     def _adopt(self, waiting: _Waiting) -> _Ready | None:
         draft = waiting.draft
         try:
-            return _Ready(waiting, self._state.contents.adopt(draft.path))
+            return _Ready(waiting, self._state.contents.adopt(cast(Written, draft.bytes)))
         except DiskFull as error:
             self._wait_for_room(draft, error)
         except (SharefsError, OSError):
@@ -161,7 +163,7 @@ class Publication:
     def _finish(self, one: _Ready, outcome: _Outcome | None) -> None:
         draft = one.waiting.draft
         if isinstance(outcome, Shown):
-            self._told_of(draft.path)
+            self._told_of(draft.bytes.path)
             one.waiting.done(outcome)
             return
         self._state.contents.give_back(one.adopted)
@@ -173,9 +175,11 @@ class Publication:
     def _wait_for_room(self, draft: Draft, error: DiskFull) -> None:
         """The draft stays with the mount, where it can be read, written and removed meanwhile."""
         sentence = f"{draft.name} is kept here, but not shared yet: {error}"
-        self._state.notices.tell(f"{sentence} It goes on when there is room.", about=draft.path)
+        self._state.notices.tell(
+            f"{sentence} It goes on when there is room.", about=draft.bytes.path
+        )
         with self._idle:
-            self._kept.add(draft.path)
+            self._kept.add(draft.bytes.path)
         self._state.loop.post(self._retry_later)
 
     def _retry_later(self) -> None:

@@ -8,25 +8,28 @@ and waited for. What is read ahead `transfer.ahead` says.
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
 from sharefs.mount.askers import Arrival, check
-from sharefs.mount.ports import Base, Changes, Draft
+from sharefs.mount.ports import Base, Changes, Draft, DraftBytes
 from sharefs.node.carriage import Carriage
 from sharefs.node.replica import Replica
 from sharefs.node.state import State
 from sharefs.records.ids import ROOT, ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.drafts import DraftBase, DraftNote
+from sharefs.store.written import COPY_SIZE_BYTES, Written
 from sharefs.transfer.ahead import Ahead, Elsewhere, ReadAhead
 from sharefs.transfer.events import Priority
 
 READ_SECONDS_MAX = 120.0
 READ_ATTEMPTS_MAX = 3
-COPY_SIZE_BYTES = 8 * 1024 * 1024
 
 
 class ContentReader:
@@ -166,17 +169,31 @@ class Contents:
             return EmptyReader()
         return ContentReader(self._state, self._carriage, entry, entry.content)
 
-    def copy(self, entry: Shown, target: int) -> None:
+    def new_draft(
+        self,
+        folder: int,
+        name: str,
+        base: Base | None,
+        like: Shown | DraftBytes | None = None,
+    ) -> Written:
+        return self._state.drafts.create(self._note(folder, name, base), self._filling(like))
+
+    def _filling(self, like: Shown | DraftBytes | None) -> Callable[[Written], None] | None:
+        if isinstance(like, Shown):
+            content = like.content
+            return partial(self._fill, like, content) if content is not None else None
+        return None if like is None else partial(_copy_draft, cast(Written, like))
+
+    def _fill(self, entry: Shown, content: ContentId, written: Written) -> None:
+        if self._state.contents.lay_over(written, content):
+            return
         reader = self.open(entry)
         try:
             for offset in range(0, entry.size, COPY_SIZE_BYTES):
                 check()
-                _write_fully(target, reader.read(offset, COPY_SIZE_BYTES), offset)
+                written.write(offset, reader.read(offset, COPY_SIZE_BYTES))
         finally:
             reader.close()
-
-    def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
-        return self._state.drafts.create(self._note(folder, name, base))
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
         self._state.drafts.note(path, self._note(folder, name, base))
@@ -205,6 +222,11 @@ class Contents:
             # A folder may be gone with what a power cut took: then the top one has to do.
             folder = replica.shelf.winner(note.parent) or replica.shelf.winner(ROOT)
             assert folder is not None, "a space has a top folder"
+            try:
+                written = self._state.contents.written_at(path)
+            except LocalDamage as error:
+                self._state.notice(f"{note.name} can not be shared: {error} See {path}.")
+                continue
             status = path.stat()
             drafts.append(
                 Draft(
@@ -213,7 +235,7 @@ class Contents:
                     folder.ino,
                     note.name,
                     _base_of(note, replica),
-                    path,
+                    written,
                     status.st_mtime_ns,
                     bool(status.st_mode & 0o100),
                     status.st_size,
@@ -234,8 +256,8 @@ def _ignored(*_: object) -> None:
     """Nobody waits for what is read ahead."""
 
 
-def _write_fully(target: int, data: bytes, offset: int) -> None:
-    # A disk that is getting full takes less at first, and complains only then.
-    view, done = memoryview(data), 0
-    while done < len(view):
-        done += os.pwrite(target, view[done:], offset + done)
+def _copy_draft(before: Written, written: Written) -> None:
+    layer = before.layer
+    if layer is not None:
+        written.lie_over(layer.base)
+    written.copy(before)

@@ -66,6 +66,10 @@ class Manifest(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
         """The name of the chunk at `index`."""
         return ChunkId(self.hashes[32 * index : 32 * index + 32])
 
+    def chunks(self) -> list[tuple[ChunkId, int]]:
+        """(hash, length in bytes) of each."""
+        return [(self.chunk(index), length) for index, length in enumerate(self.lengths)]
+
     def offsets(self) -> list[int]:
         """Where each chunk begins, in bytes, and at last where the content ends."""
         return list(accumulate(self.lengths, initial=0))

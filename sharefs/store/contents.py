@@ -10,13 +10,15 @@ kept from the disk, or was still on its way, is fetched again.
 There is one LocalContent of a content at a time. `_unsaved` holds those whose bits the database
 does not have yet. A file that no bits are known for is not trusted: it is made anew.
 
+A content that was made here by changing a large one lies over that: see `layer`. What others lie
+over is not freed.
+
 A finished draft is linked to its content's place, and removed only when the transaction that
 registers the content is durable: a crash in between leaves a draft that is published again.
 """
 
 import contextlib
 import logging
-import os
 import re
 import threading
 from collections import deque
@@ -25,25 +27,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from sharefs.errors import HomeNotUsable, LocalDamage, RemoteProtocolError, UserError
-from sharefs.records.content import Manifest, content_id, decode_manifest
+from sharefs.errors import (
+    HomeNotUsable,
+    LocalDamage,
+    NotAllowed,
+    RemoteProtocolError,
+    UserError,
+)
+from sharefs.records.content import MIB, Manifest, content_id, decode_manifest
 from sharefs.records.ids import ChunkId, ContentId
 from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, translated
-from sharefs.store.cutting import cut
+from sharefs.store.cutting import as_manifest, chunks_from, cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
 from sharefs.store.groups import among, in_groups
+from sharefs.store.layer import Layer, base_of, marks_of
 from sharefs.store.local import LocalContent
 from sharefs.store.warm import Warm
+from sharefs.store.written import COPY_SIZE_BYTES, Written
 
 __all__ = ["Adopted", "ContentStore", "LocalContent", "cut"]
 
 RECENT_CONTENTS_MAX = 256
+LAYER_SIZE_BYTES_MIN = 4 * MIB
+"""Of what is smaller, a copy costs no more than a layer."""
+LAYER_SHARE_MAX = 4
+"""What has more than one part in that many of its own is copied when it is changed."""
 _NAME = re.compile("[0-9a-f]{64}")
 _SAVE_CONTENT = Insertion(
-    "INSERT INTO content (id, size, local, suspect, bitmap)",
-    5,
-    "ON CONFLICT DO UPDATE SET local = excluded.local, suspect = 0, bitmap = excluded.bitmap",
+    "INSERT INTO content (id, size, local, suspect, bitmap, base)",
+    6,
+    "ON CONFLICT DO UPDATE SET local = excluded.local, suspect = 0, bitmap = excluded.bitmap,"
+    " base = excluded.base",
 )
 _SAVE_MANIFEST = Insertion("INSERT OR IGNORE INTO manifest", 2)
 _SAVE_CHUNK = Insertion("INSERT OR IGNORE INTO chunk", 4)
@@ -55,7 +70,7 @@ log = logging.getLogger("sharefs.store")
 class Adopted:
     """A draft that stands as a content, and waits to be registered. `content` is None if empty."""
 
-    path: Path
+    written: Written
     size: int
     content: ContentId | None
     local: LocalContent | None
@@ -89,11 +104,15 @@ class ContentStore:
         local = self._in_use.get(content)
         if local is None:
             with self._lock:
-                local = self._in_use.get(content)
-                if local is None:
-                    local = self._load(content) or self._new(content, size)
-                    self._in_use[content] = local
-                    self._recent.append(local)
+                local = self._get_locked(content, size)
+        return local
+
+    def _get_locked(self, content: ContentId, size: int) -> LocalContent:
+        local = self._in_use.get(content)
+        if local is None:
+            local = self._load(content) or self._new(content, size)
+            self._in_use[content] = local
+            self._recent.append(local)
         return local
 
     def known(self, content: ContentId) -> LocalContent | None:
@@ -181,20 +200,21 @@ class ContentStore:
     def _load(self, content: ContentId) -> LocalContent | None:
         with self._store.readers.lent() as connection:
             row = connection.execute(
-                "SELECT suspect, bitmap, data FROM content JOIN manifest"
+                "SELECT suspect, bitmap, data, base FROM content JOIN manifest"
                 " ON manifest.content = content.id WHERE id = ?",
                 (content,),
             ).fetchone()
         if row is None:
             return None
-        suspect, bitmap, encoded = row
+        suspect, bitmap, encoded, base = row
         try:
             manifest = decode_manifest(encoded, content)
         except RemoteProtocolError:
             # The database is damaged there: the content is fetched again.
             return None
         local = self._new(content, manifest.size)
-        local.restore(manifest, bitmap, suspect=suspect == 1)
+        below = None if base is None else self._get_locked(base, 0)
+        local.restore(manifest, bitmap, suspect == 1, below)
         return local
 
     def _saved_bytes(self, content: ContentId) -> int | None:
@@ -232,43 +252,41 @@ class ContentStore:
 
     # --- a content made here --------------------------------------------------------------------
 
-    def adopt(self, path: Path) -> Adopted:
+    def adopt(self, written: Written) -> Adopted:
         """Cut a finished draft, sync it, and let it stand as a content, for the pool.
 
         The draft stays until `register` is durable. Raises DiskFull, LocalDamage, HomeNotUsable.
         """
-        with translated(path):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                before = os.fstat(descriptor)
-                if before.st_size == 0:
-                    return Adopted(path, 0, None, None)
-                manifest, encoded = cut(descriptor, before.st_size)
-                os.fdatasync(descriptor)
-                after = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
+        with translated(written.path):
+            before = written.status()
+            if before.st_size == 0:
+                return Adopted(written, 0, None, None)
+            manifest, encoded = as_manifest(written.chunks(), before.st_size)
+            written.sync()
+            after = written.status()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise LocalDamage("A file was written while it was being published.")
         content = content_id(encoded)
         local = self.open(content, before.st_size)
         if local.manifest is None:
             local.begin(manifest, encoded)
-        local.adopt(path)
-        return Adopted(path, before.st_size, content, local)
+        local.adopt(written.path, written.layer)
+        return Adopted(written, before.st_size, content, local)
 
     def hold(self, adopted: Adopted) -> None:
         """Loop only: it may have been freed since, as an older version's content. Raises as
         `adopt`."""
         if adopted.local is not None:
-            adopted.local.adopt(adopted.path)
+            adopted.local.adopt(adopted.written.path, adopted.written.layer)
 
     def register(self, *adopted: Adopted) -> None:
         """Loop only, in the transaction of the records that publish what was held in it: when that
         is durable, the drafts are removed."""
         locals = [each.local for each in adopted if each.local is not None]
         self._save([(local, local.synced) for local in locals])
-        self._store.after_durable(lambda: _remove_published([each.path for each in adopted]))
+        self._store.after_durable(
+            lambda: _remove_published([each.written.path for each in adopted])
+        )
 
     def give_back(self, adopted: Adopted) -> None:
         """It could not be registered: only the draft has its bytes again. Loop only."""
@@ -281,23 +299,34 @@ class ContentStore:
         """Where contents may be that the database does not know. Raises HomeNotUsable."""
         with translated(self._folder):
             files = [path for path in self._folder.glob("*/*") if _NAME.fullmatch(path.name)]
-        return [file for file in sorted(files) if self._saved_bytes(_content_at(file)) is None]
+        # What lies over another comes after that.
+        files.sort(key=lambda path: (marks_of(path).exists(), path))
+        return [file for file in files if self._saved_bytes(_content_at(file)) is None]
 
     def recognise(self, path: Path) -> LocalContent | None:
         """Cut such a file, and trust it if it is whole; `keep_recognised` is to follow. For the
         pool. Raises LocalDamage, HomeNotUsable."""
         content = _content_at(path)
-        with translated(path), path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not status.st_size:
-                return None
-            manifest, encoded = cut(file.fileno(), status.st_size)
-            if content_id(encoded) != content:
-                return None
-            os.fdatasync(file.fileno())
-        local = self.open(content, status.st_size)
-        local.begin(manifest, encoded)
-        return local if local.trust(status.st_ino) else None
+        candidates = [Written(path)]
+        if marks_of(path).exists():
+            candidates.append(self.written_at(path))
+        for written in candidates:
+            with translated(path):
+                written.open()
+                try:
+                    status = written.status()
+                    if not status.st_size:
+                        return None
+                    chunks = chunks_from(written.reading(), 0, status.st_size)
+                    manifest, encoded = as_manifest(chunks, status.st_size)
+                    written.sync()
+                finally:
+                    written.close()
+            if content_id(encoded) == content:
+                local = self.open(content, status.st_size)
+                local.begin(manifest, encoded)
+                return local if local.trust(status.st_ino, written.layer) else None
+        return None
 
     def keep_recognised(self, local: LocalContent) -> None:
         """Loop only, in a transaction."""
@@ -313,12 +342,80 @@ class ContentStore:
             )
             return content in self._in_use
 
+    # --- what lies over another -----------------------------------------------------------------
+
+    def lay_over(self, written: Written, content: ContentId) -> bool:
+        """Make an empty draft the same as a content by laying it over that; False, and nothing
+        done, where that can not be, or is not worth it. Raises LocalDamage, DiskFull."""
+        local = self.known(content)
+        if local is None or not local.complete or local.size < LAYER_SIZE_BYTES_MIN:
+            return False
+        above = local.layer
+        if above is not None and above.own_size > local.size // LAYER_SHARE_MAX:
+            return False
+        base = local if above is None else local.base
+        assert base is not None, "a layer has a base"
+        with translated(written.path):
+            if not written.lie_over(base):
+                return False
+            if above is not None:
+                written.truncate(min(local.size, above.kept))
+                written.truncate(local.size)
+                for start, end in above.changed(local.size):
+                    for offset in range(start, end, COPY_SIZE_BYTES):
+                        size = min(COPY_SIZE_BYTES, end - offset)
+                        written.write(offset, local.pread(offset, size))
+        return True
+
+    def written_at(self, path: Path) -> Written:
+        """A draft that an earlier node left. Raises LocalDamage, HomeNotUsable."""
+        content = base_of(path)
+        if content is None:
+            return Written(path)
+        base = self.known(content)
+        if base is None:
+            raise LocalDamage(f"What {path} was made from is not here any more.")
+        with translated(path):
+            layer = Layer.load(path, base)
+        return Written(path, layer=layer)
+
+    def is_leaned_on(self, content: ContentId) -> bool:
+        """Whether it has to stay, because others lie over it."""
+        local = self._in_use.get(content)
+        if local is not None and len(local.leaners):
+            return True
+        return any(self._get(leaner, 0).layer for leaner in self._leaners(content))
+
+    def let_stand_alone(self, content: ContentId) -> None:
+        """Have the contents that lie over it, and are of a version that stands, take what they need
+        of it, so that it can be freed. For the pool. Raises DiskFull, LocalDamage."""
+        for leaner in self._leaners(content):
+            if self._store.view.entries_of(leaner):
+                self.open(leaner, 0).stand_alone()
+
+    def _leaners(self, content: ContentId) -> list[ContentId]:
+        with self._store.readers.lent() as connection:
+            rows = connection.execute(
+                "SELECT id FROM content WHERE base = ? AND base IS NOT NULL", (content,)
+            ).fetchall()
+        return [id for (id,) in rows]
+
     # --- the database, in the loop --------------------------------------------------------------
 
     def free(self, content: ContentId) -> int:
-        """Forget the bytes; how many they were. Loop only, in a transaction."""
+        """Forget the bytes; how many they were. Loop only, in a transaction.
+
+        Raises NotAllowed if others lie over them; see `let_stand_alone`.
+        """
         if content not in self._in_use and self._saved_bytes(content) is None:
             return 0
+        leaners = [self._get(leaner, 0) for leaner in self._leaners(content)]
+        self._save([(local, local.synced) for local in leaners if local.layer is None])
+        if self.is_leaned_on(content):
+            raise NotAllowed(
+                "A program is changing it, or an older version that is kept for some days has some"
+                " of its bytes, so it stays here."
+            )
         local = self._get(content, 0)
         self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
         self._touch([content])
@@ -335,12 +432,15 @@ class ContentStore:
         for local, bits in saved:
             here = local.bytes_among(bits)
             complete = here == local.size
-            row = (local.content, local.size, here, 0, None if complete else bits)
+            base = local.base
+            over = None if base is None else base.content
+            row = (local.content, local.size, here, 0, None if complete else bits, over)
             later(_SAVE_CONTENT, (row,))
             later(_SAVE_MANIFEST, ((local.content, local.encoded),))
             if complete:
                 assert local.manifest is not None, "what is complete has a manifest"
-                later(_SAVE_CHUNK, chunk_rows(local.content, local.manifest))
+                below = None if base is None else base.manifest
+                later(_SAVE_CHUNK, chunk_rows(local.content, local.manifest, below))
             told.append((local, bits, here))
         # Many entries may have one content, and each of them is published.
         self._touch([local.content for local, _, here in told if here != local.told])
@@ -363,15 +463,21 @@ class ContentStore:
             self._store.touched.update(rows)
 
 
-def chunk_rows(content: ContentId, manifest: Manifest) -> list[tuple[ChunkId, ContentId, int, int]]:
-    """Where the chunks of a complete content are."""
+def chunk_rows(
+    content: ContentId, manifest: Manifest, base: Manifest | None = None
+) -> list[tuple[ChunkId, ContentId, int, int]]:
+    """Where the chunks of a complete content are, but for those that it has from a base."""
     if len(manifest.lengths) == 1:
         return []
-    places = zip(manifest.offsets(), manifest.lengths, strict=False)
-    return [
+    places = list(zip(manifest.offsets(), manifest.lengths, strict=False))
+    rows = [
         (manifest.chunk(index), content, offset, length)
         for index, (offset, length) in enumerate(places)
     ]
+    if base is not None:
+        below = set(zip(base.offsets(), base.chunks(), strict=False))
+        rows = [row for row in rows if (row[2], (row[0], row[3])) not in below]
+    return rows
 
 
 def _content_at(path: Path) -> ContentId:

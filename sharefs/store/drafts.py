@@ -8,6 +8,7 @@ goes only when the record that publishes it is durable.
 import errno
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,9 +18,12 @@ from sharefs.records.entry import NAME_SIZE_BYTES_MAX
 from sharefs.records.ids import ItemId, SpaceId
 from sharefs.records.record import ContextEntry
 from sharefs.store.connection import explained, translated, write_file
+from sharefs.store.layer import MARKS_SUFFIX, marks_of
+from sharefs.store.written import Written
 
 NOTE_ATTRIBUTE = "user.sharefs.draft"
 _NOTE_SUFFIX = ".note"
+_NEW_SUFFIX = ".new"
 _NO_ROOM_IN_ATTRIBUTE = {errno.ENOTSUP, errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 
 
@@ -53,18 +57,26 @@ class Drafts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def create(self, note: DraftNote) -> tuple[int, Path]:
-        """An empty draft, open for reading and writing. Raises DiskFull, HomeNotUsable."""
+    def create(self, note: DraftNote, fill: Callable[[Written], None] | None = None) -> Written:
+        """An empty draft, open for reading and writing. Raises DiskFull, HomeNotUsable.
+
+        If it is to be filled first, no draft comes of it until it is.
+        """
         path = self._folder / secrets.token_hex(16)
+        made = path if fill is None else path.with_suffix(_NEW_SUFFIX)
         with translated(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            written = Written(made, os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
+            if fill is not None:
+                fill(written)
+                with translated(path):
+                    written.rename(path)
             self._write_note(path, note)
         except BaseException:
-            os.close(descriptor)
-            self.remove(path)
+            written.close()
+            written.discard()
             raise
-        return descriptor, path
+        return written
 
     def note(self, path: Path, note: DraftNote) -> None:
         """Say anew where a draft belongs.
@@ -114,18 +126,20 @@ class Drafts:
     def _sweep(self) -> None:
         """Notes of drafts that are gone, and notes half written, say nothing."""
         with translated(self._folder):
-            for path in self._folder.glob("*.new"):
+            for path in self._folder.glob(f"*{_NEW_SUFFIX}"):
                 path.unlink(missing_ok=True)
-            for path in self._folder.glob(f"*{_NOTE_SUFFIX}"):
-                if not path.with_suffix("").exists():
-                    path.unlink(missing_ok=True)
+            for suffix in (_NOTE_SUFFIX, MARKS_SUFFIX):
+                for path in self._folder.glob(f"*{suffix}"):
+                    if not path.with_name(path.name.removesuffix(suffix)).exists():
+                        path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         with translated(self._folder):
             files = [
                 path
                 for path in self._folder.iterdir()
-                if not path.name.endswith((_NOTE_SUFFIX, ".new")) and path.is_file()
+                if not path.name.endswith((_NOTE_SUFFIX, MARKS_SUFFIX, _NEW_SUFFIX))
+                and path.is_file()
             ]
             return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
@@ -134,7 +148,8 @@ def remove_draft(path: Path) -> None:
     """Forget a draft and its note, if they are there. Raises HomeNotUsable."""
     with translated(path):
         path.unlink(missing_ok=True)
-        # Last, as a draft without its note could not be published any more.
+        # Later, as a draft without its note could not be published any more.
+        marks_of(path).unlink(missing_ok=True)
         _beside(path).unlink(missing_ok=True)
 
 

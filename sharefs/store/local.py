@@ -2,6 +2,9 @@
 
 See `contents` for what syncing and saving are about. `_epoch` changes when the bytes are discarded:
 a write or a sync that began before says nothing about the file that comes after.
+
+A content that was made here by changing a large one lies over that: see `layer`. The base then has
+to stay; `leaners` are those who have it for one.
 """
 
 import errno
@@ -9,19 +12,22 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
+from weakref import WeakSet
 
 from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id, encode_manifest
 from sharefs.records.ids import ContentId
+from sharefs.store.bits import all_bits, both, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
+from sharefs.store.layer import Layer, marks_of
+from sharefs.store.placing import put_in_place
 from sharefs.store.warm import Warm
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-COPY_SIZE_BYTES_MAX = 1 << 30
-COPY_BLOCK_SIZE_BYTES = 1 << 20
 
 
 class LocalContent:
@@ -45,6 +51,8 @@ class LocalContent:
         self.manifest: Manifest | None = None
         self.told = -1
         """How many bytes the view was last told to be here; the store's to keep."""
+        self.leaners: WeakSet[object] = WeakSet()
+        """Drafts and contents that lie over this one, as far as they are at hand."""
         self._path = path
         self._changed = changed
         self._warm = warm
@@ -57,6 +65,8 @@ class LocalContent:
         self._epoch = 0
         self._fresh = True
         self._suspect = False
+        self.layer: Layer | None = None
+        """What of it is in its own file, if not all."""
 
     # --- what is here ---------------------------------------------------------------------------
 
@@ -78,7 +88,14 @@ class LocalContent:
     @property
     def complete(self) -> bool:
         """Whether every byte is here."""
-        return self._here == self.size and self.manifest is not None
+        here = self._here == self.size and self.manifest is not None
+        return here and (self.base is None or self.base.complete)
+
+    @property
+    def base(self) -> "LocalContent | None":
+        """The content that it lies over."""
+        layer = self.layer
+        return None if layer is None else cast(LocalContent, layer.base)
 
     @property
     def suspect(self) -> bool:
@@ -100,15 +117,14 @@ class LocalContent:
         """The chunks of a range that are not here; [0] while there is no manifest to tell."""
         if self.manifest is None:
             return [0]
-        if self._here == self.size:
+        if self.complete:
             return []
-        bits = self._bits
-        return [i for i in self._indexes(offset, size) if not bits[i >> 3] >> (i & 7) & 1]
+        return [i for i in self._indexes(offset, size) if not (self._has(i) and self._stands(i))]
 
     def synced_among(self, bitmap: bytes) -> bytes:
         """Those of these bits that are still set, and synced."""
         synced = self._synced
-        return bytes(a & b for a, b in zip(bitmap.ljust(len(synced), b"\0"), synced, strict=False))
+        return both(bitmap.ljust(len(synced), b"\0")[: len(synced)], synced)
 
     def bytes_among(self, bits: bytes) -> int:
         """How many bytes the chunks of these bits have."""
@@ -127,6 +143,14 @@ class LocalContent:
     def _has(self, index: int) -> bool:
         return bool(self._bits[index >> 3] >> (index & 7) & 1)
 
+    def _stands(self, index: int) -> bool:
+        """Whether what a chunk has from the base is there."""
+        layer, base = self.layer, self.base
+        if layer is None or base is None:
+            return True
+        runs = layer.runs(self._offsets[index], self._offsets[index + 1])
+        return not any(base.missing(start, end - start) for own, start, end in runs if not own)
+
     # --- reading --------------------------------------------------------------------------------
 
     def pread(self, offset: int, size: int) -> bytes:
@@ -138,7 +162,7 @@ class LocalContent:
         if warm is not None:
             return warm
         with self._opened(os.O_RDONLY) as (descriptor, _):
-            data = os.pread(descriptor, size, offset)
+            data = self._pread(descriptor, offset, size)
         if len(data) != size:
             self._distrust()
             raise LocalDamage(f"The file {self._path} is shorter than it was: fetch it again.")
@@ -173,6 +197,12 @@ class LocalContent:
         if last:
             self._warm.drop_all(self.content)
 
+    def _pread(self, descriptor: int, offset: int, size: int) -> bytes:
+        layer = self.layer
+        if layer is None:
+            return os.pread(descriptor, size, offset)
+        return layer.read(descriptor, offset, size)
+
     def read_chunk(self, index: int) -> bytes:
         """A chunk as it is served: verified. Raises LocalDamage; a damaged chunk is not here any
         more."""
@@ -181,28 +211,25 @@ class LocalContent:
         data = self.pread(self._offsets[index], self.manifest.lengths[index])
         if chunk_id(data) != self.manifest.chunk(index):
             self._withdraw(index)
+            self._doubt_base(index)
             raise LocalDamage(
                 f"The disk gave back other bytes than were stored in {self._path}: that part of it"
                 " will be fetched again."
             )
         return data
 
-    def copy_to(self, descriptor: int) -> bool:
-        """Copy the whole content to the start of an open file, if it is complete.
+    def verify(self, offset: int, size: int) -> None:
+        """Raises LocalDamage if the chunks of a range are not here, or not what they should be."""
+        for index in self._indexes(offset, size):
+            self.read_chunk(index)
 
-        Shares the blocks where the disk can. Raises DiskFull, LocalDamage.
-        """
-        if not self.complete:
-            return False
-        with self._opened(os.O_RDONLY) as (source, _):
-            done = 0
-            while done < self.size:
-                length = min(self.size - done, COPY_SIZE_BYTES_MAX)
-                count = os.copy_file_range(source, descriptor, length, done, done)
-                if count == 0:
-                    raise LocalDamage(f"The file {self._path} is shorter than it was.")
-                done += count
-        return True
+    def _doubt_base(self, index: int) -> None:
+        """A chunk was wrong: it may be the base's fault."""
+        base = self.base
+        if base is not None:
+            start, end = self._offsets[index], self._offsets[index + 1]
+            with suppress(LocalDamage):
+                base.verify(start, end - start)
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -214,7 +241,7 @@ class LocalContent:
                 return
             self.size = manifest.size
             self._offsets = manifest.offsets()
-            self._bits = bytearray(_bitmap_size_bytes(manifest))
+            self._bits = bytearray((len(manifest.lengths) + 7) // 8)
             self._synced = bytes(self._bits)
             self.manifest = manifest
         self._changed(self)
@@ -226,8 +253,15 @@ class LocalContent:
         assert len(data) == self.manifest.lengths[index], "a verified chunk has its length"
         write = write_past_cache if self._past_cache else write_fully
         with self._opened(os.O_RDWR) as (descriptor, epoch):
-            write(descriptor, memoryview(data), self._offsets[index])
+            layer = self.layer
+            if layer is not None:
+                layer.write(descriptor, self._offsets[index], data)
+            else:
+                write(descriptor, memoryview(data), self._offsets[index])
         with self._lock:
+            if epoch == self._epoch and layer is not None:
+                # It may have been the base's, and safe as such.
+                self._synced = without(self._synced, index)
             if epoch == self._epoch and not self._has(index):
                 if self._readers and self._past_cache:
                     self._warm.keep(self.content, index, data)
@@ -254,7 +288,11 @@ class LocalContent:
             return self._synced
         try:
             with self._opened(os.O_RDONLY) as (descriptor, epoch):
-                os.fdatasync(descriptor)
+                layer = self.layer
+                if layer is not None:
+                    layer.sync(descriptor)
+                else:
+                    os.fdatasync(descriptor)
         except (DiskFull, LocalDamage):
             # The kernel tells of a page that it could not write once, and then forgets it.
             with self._lock:
@@ -262,10 +300,10 @@ class LocalContent:
             raise
         with self._lock:
             if epoch == self._epoch:
-                self._synced = bytes(a & b for a, b in zip(bits, self._bits, strict=True))
+                self._synced = both(bits, self._bits)
         return bits
 
-    def adopt(self, draft: Path) -> None:
+    def adopt(self, draft: Path, layer: Layer | None = None) -> None:
         """Let a file with all the bytes, synced, stand for the content. Nothing if it is complete.
 
         The new name need not be synced: the disk keeps the order of names, so that the draft's own
@@ -276,14 +314,35 @@ class LocalContent:
             if self._here == self.size:
                 return
             with translated(self._path):
-                _put_in_place(draft, self._path)
+                if layer is not None:
+                    put_in_place(marks_of(draft), marks_of(self._path))
+                put_in_place(draft, self._path)
+            self.layer = layer.at(self._path) if layer is not None else None
             self._fresh = False
             self._suspect = False
             self._set_bits(all_bits(len(self.manifest.lengths)))
             self._synced = bytes(self._bits)
         self._changed(self)
 
-    def trust(self, ino: int) -> bool:
+    def stand_alone(self) -> None:
+        """Take all that is the base's, so that that can go. For the pool; saved as bits are.
+
+        Raises DiskFull; LocalDamage if a chunk is not what it was, and then it is to be fetched.
+        """
+        layer = self.layer
+        if layer is None or self.manifest is None:
+            return
+        with self._opened(os.O_RDWR) as (descriptor, epoch):
+            for index, start in enumerate(self._offsets[:-1]):
+                if not all(own for own, _, _ in layer.runs(start, self._offsets[index + 1])):
+                    write_fully(descriptor, memoryview(self.read_chunk(index)), start)
+            os.fdatasync(descriptor)
+        with self._lock:
+            if epoch == self._epoch:
+                self.layer = None
+        self._changed(self)
+
+    def trust(self, ino: int, layer: Layer | None = None) -> bool:
         """Somebody found that the file, of that inode, has all the bytes, and synced it. Whether it
         is still the one."""
         assert self.manifest is not None, "what is trusted was cut"
@@ -293,6 +352,7 @@ class LocalContent:
             except OSError:
                 same = False
             if same:
+                self.layer = layer
                 self._fresh = False
                 self._set_bits(all_bits(len(self.manifest.lengths)))
                 self._synced = bytes(self._bits)
@@ -306,11 +366,18 @@ class LocalContent:
             self._forget()
             with translated(self._path):
                 self._path.unlink(missing_ok=True)
+                marks_of(self._path).unlink(missing_ok=True)
         return freed
 
     # --- trust ----------------------------------------------------------------------------------
 
-    def restore(self, manifest: Manifest, bitmap: bytes | None, suspect: bool) -> None:
+    def restore(
+        self,
+        manifest: Manifest,
+        bitmap: bytes | None,
+        suspect: bool,
+        base: "LocalContent | None" = None,
+    ) -> None:
         """Begin with what the database says; None for all. Distrusts a file that is not so."""
         self.manifest = manifest
         self._offsets = manifest.offsets()
@@ -320,6 +387,8 @@ class LocalContent:
         self._suspect = suspect
         try:
             self._fresh = self._path.stat().st_size != self.size
+            if base is not None:
+                self.layer = Layer.load(self._path, base)
         except OSError:
             self._fresh = True
         if self._fresh:
@@ -334,7 +403,7 @@ class LocalContent:
             kept = bytearray(len(self._bits))
             for index in self._matching():
                 kept[index >> 3] |= 1 << (index & 7)
-            self._synced = bytes(a & b for a, b in zip(self._synced, kept, strict=True))
+            self._synced = both(self._synced, kept)
             self._set_bits(kept)
             self._suspect = False
         self._changed(self)
@@ -352,18 +421,16 @@ class LocalContent:
         begin, length = self._offsets[index], self.manifest.lengths[index]
         try:
             # Where nothing was written yet there is a hole, and nothing to read.
-            if os.lseek(descriptor, begin, os.SEEK_DATA) >= begin + length:
+            if not self.layer and os.lseek(descriptor, begin, os.SEEK_DATA) >= begin + length:
                 return False
-            return chunk_id(os.pread(descriptor, length, begin)) == self.manifest.chunk(index)
-        except OSError:
+            return chunk_id(self._pread(descriptor, begin, length)) == self.manifest.chunk(index)
+        except (OSError, LocalDamage):
             return False
 
     def _withdraw(self, index: int) -> None:
         with self._lock:
-            bits = bytearray(self._bits)
-            bits[index >> 3] &= ~(1 << (index & 7))
-            self._set_bits(bits)
-            self._synced = bytes(a & b for a, b in zip(self._synced, bits, strict=True))
+            self._set_bits(without(self._bits, index))
+            self._synced = without(self._synced, index)
         self._changed(self)
 
     def _distrust(self) -> None:
@@ -377,6 +444,7 @@ class LocalContent:
         self._warm.drop_all(self.content)
         self._fresh = True
         self._suspect = False
+        self.layer = None
         self._set_bits(bytes(len(self._bits)))
         self._synced = bytes(self._bits)
 
@@ -429,51 +497,3 @@ class LocalContent:
             return DiskFull(f"The disk of {self._path.parent.parent} is full: make room on it.")
         reason = os.strerror(error.errno or 0)
         return LocalDamage(f"The file {self._path} can not be read or written ({reason}).")
-
-
-def _bitmap_size_bytes(manifest: Manifest) -> int:
-    return (len(manifest.lengths) + 7) // 8
-
-
-def all_bits(count: int) -> bytes:
-    """As a bitmap has them: a bit for each chunk."""
-    return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
-
-
-def _put_in_place(draft: Path, path: Path) -> None:
-    """Give a file a second name, at which another file may be."""
-    try:
-        _link_or_copy(draft, path)
-    except FileNotFoundError:
-        # A folder is missing only for the first of its many files.
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        _link_or_copy(draft, path)
-    except FileExistsError:
-        beside = path.with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        _link_or_copy(draft, beside)
-        beside.replace(path)
-        # A rename does nothing if both are the same file already.
-        beside.unlink(missing_ok=True)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file; on a disk without such, a copy, synced."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}:
-            raise
-        _copy_synced(source, target)
-
-
-def _copy_synced(source: Path, target: Path) -> None:
-    with source.open("rb") as reader, target.open("xb") as writer:
-        try:
-            while block := reader.read(COPY_BLOCK_SIZE_BYTES):
-                writer.write(block)
-            writer.flush()
-            os.fsync(writer.fileno())
-        except BaseException:
-            target.unlink()
-            raise

@@ -16,10 +16,11 @@ from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.askers import Arrival
-from sharefs.mount.ports import Base, Draft, SpaceFolder
+from sharefs.mount.ports import Base, Draft, DraftBytes, SpaceFolder
 from sharefs.records.entry import EntryType, check_name
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId
 from sharefs.records.shown import Shown
+from sharefs.store.written import Written
 
 DEVICE, INCARNATION = DeviceId(b"d" * 16), Incarnation(b"i" * 8)
 STAMP_MS = 1_700_000_000_000
@@ -91,8 +92,8 @@ class FakeHouse:
             self._queue.task_done()
 
     def _publish(self, draft: Draft) -> Shown:
-        data = draft.path.read_bytes()
-        draft.path.unlink()
+        data = draft.bytes.path.read_bytes()
+        draft.bytes.path.unlink()
         content = self.keep(data)
         with self._lock:
             folder = self.rows[draft.folder]
@@ -282,16 +283,29 @@ class FakeHouse:
     def open(self, entry: Shown) -> "FakeReader":
         return FakeReader(self, entry)
 
-    def copy(self, entry: Shown, target: int) -> None:
-        os.pwrite(target, self.content(entry), 0)
-
-    def new_draft(self, folder: int, name: str, base: Base | None) -> tuple[int, Path]:
+    def new_draft(
+        self,
+        folder: int,
+        name: str,
+        base: Base | None,
+        like: Shown | DraftBytes | None = None,
+    ) -> Written:
         with self._lock:
             self._drafts += 1
             path = self.drafts_folder / f"draft{self._drafts}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self.notes[path] = (folder, name, base)
-        return descriptor, path
+        written = Written(path, descriptor)
+        try:
+            if isinstance(like, Shown):
+                written.write(0, self.content(like))
+            elif like is not None:
+                written.write(0, like.read(0, like.size))
+        except BaseException:
+            written.close()
+            written.discard()
+            raise
+        return written
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
         if not path.exists():

@@ -275,11 +275,10 @@ def test_a_draft_whose_folder_a_power_cut_took_is_published_in_the_top_folder(
     anna: Party,
 ) -> None:
     gone = item_id(anna.device, bytes(8))
-    descriptor, _ = anna.node.state.drafts.create(
-        DraftNote(1, anna.replica().id, gone, "b.txt", None)
-    )
-    os.write(descriptor, b"kept")
-    os.close(descriptor)
+    note = DraftNote(1, anna.replica().id, gone, "b.txt", None)
+    written = anna.node.state.drafts.create(note)
+    written.write(0, b"kept")
+    written.close()
     anna.kill()
     anna.up()
     until(lambda: anna.names() == ["b.txt"])
@@ -291,9 +290,9 @@ def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:
     parent = party.node.desk.entry(party.top())
     assert parent is not None
     note = DraftNote(1, party.replica().id, parent.item, name, kept)
-    descriptor, _ = party.node.state.drafts.create(note)
-    os.write(descriptor, data)
-    os.close(descriptor)
+    written = party.node.state.drafts.create(note)
+    written.write(0, data)
+    written.close()
 
 
 # --- people ---------------------------------------------------------------------------------------

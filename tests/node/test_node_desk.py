@@ -191,13 +191,12 @@ def draft_of(
     party: Party, name: str, data: bytes, folder: int | None = None, left: bool = False
 ) -> Draft:
     space = party.replica().id
-    descriptor, path = party.node.state.drafts.create(DraftNote(1, space, ROOT, name, None))
-    os.write(descriptor, data)
-    os.close(descriptor)
+    written = party.node.state.drafts.create(DraftNote(1, space, ROOT, name, None))
+    written.write(0, data)
     ino = party.node.desk.new_ino()
     number = party.replica().number
     place = folder or party.top()
-    return Draft(ino, number, place, name, None, path, 1, False, len(data), left)
+    return Draft(ino, number, place, name, None, written, 1, False, len(data), left)
 
 
 def test_a_draft_becomes_a_version_and_goes(anna: Party) -> None:
@@ -207,7 +206,7 @@ def test_a_draft_becomes_a_version_and_goes(anna: Party) -> None:
     assert shown.version == anna.there("a.txt").version
     assert anna.there("a.txt").ino == draft.ino
     assert anna.read("a.txt") == b"hello"
-    until(lambda: not draft.path.exists(), "removed, once the record is durable")
+    until(lambda: not draft.bytes.path.exists(), "removed, once the record is durable")
 
 
 def test_a_draft_that_can_not_be_published_stays(
@@ -215,7 +214,7 @@ def test_a_draft_that_can_not_be_published_stays(
 ) -> None:
     draft = draft_of(anna, "a.txt", b"hello", folder=10**9)
     assert publish(anna, draft) == [None]
-    assert draft.path.read_bytes() == b"hello"
+    assert draft.bytes.path.read_bytes() == b"hello"
     assert anna.names() == []
     assert "can not be published" in caplog.text
 
@@ -228,7 +227,7 @@ def test_a_draft_that_was_published_already_makes_no_second_entry(anna: Party) -
     assert anna.names() == ["a.txt"]
     assert isinstance(shown, Shown)
     assert shown.version == anna.there("a.txt").version
-    until(lambda: not again.path.exists())
+    until(lambda: not again.bytes.path.exists())
     publish(anna, draft_of(anna, "a.txt", b"other", left=True))
     assert len(anna.names()) == 2, "other bytes are another file"
 
@@ -267,12 +266,17 @@ def test_of_a_group_only_what_can_not_be_published_stays(
         anna.node.desk.publish(draft, told.append)
     until(lambda: len(told) == 300)
     assert told.count(None) == 1
-    assert drafts[100].path.read_bytes() == b"lost"
+    assert drafts[100].bytes.path.read_bytes() == b"lost"
     assert len(anna.names()) == 299
     assert anna.read("old.txt") == b"new"
     assert anna.read("8.txt") == anna.read("1.txt") == b"1"
     until(lambda: bob.names() == anna.names())
-    until(lambda: [draft.path for draft in drafts if draft.path.exists()] == [drafts[100].path])
+    until(
+        lambda: (
+            [draft.bytes.path for draft in drafts if draft.bytes.path.exists()]
+            == [drafts[100].bytes.path]
+        )
+    )
     assert "100.txt can not be published" in caplog.text
 
 

@@ -164,10 +164,10 @@ def test_a_port_that_was_used_before_is_used_again(anna: Party) -> None:
 def left_draft(party: Party, name: str, data: bytes, base: DraftBase | None) -> Path:
     """What a program had written when the node was killed."""
     note = DraftNote(1, party.replica().id, ROOT, name, base)
-    descriptor, path = party.node.state.drafts.create(note)
-    os.write(descriptor, data)
-    os.close(descriptor)
-    return path
+    written = party.node.state.drafts.create(note)
+    written.write(0, data)
+    written.close()
+    return written.path
 
 
 def test_a_draft_left_by_a_kill_is_published_with_the_base_it_had(anna: Party, bob: Party) -> None:
@@ -227,13 +227,13 @@ def test_a_file_published_just_before_a_kill_is_one_file(
 def test_a_draft_of_a_space_that_is_not_here_is_kept_and_told(anna: Party) -> None:
     anna.write("a.txt", b"hello")
     note = DraftNote(1, type(anna.replica().id)(bytes(32)), ROOT, "lost.txt", None)
-    descriptor, path = anna.node.state.drafts.create(note)
-    os.close(descriptor)
+    written = anna.node.state.drafts.create(note)
+    written.close()
     stray = anna.home.drafts_folder / "stray"
     stray.write_bytes(b"no note")
     anna.kill()
     anna.up()
-    assert path.exists()
+    assert written.path.exists()
     assert stray.exists()
     told = " ".join(anna.node.state.notices)
     assert "lost.txt" in told

@@ -255,7 +255,7 @@ class WholeHistory:
         """What is in files with the names of programs' own temporary files."""
         assert device.node is not None, "everybody is awake"
         drafts = [d for d in device.node.core._overlay.drafts() if d.temporary]
-        bytes_there = [draft.path.read_bytes() for draft in drafts]
+        bytes_there = [draft.bytes.path.read_bytes() for draft in drafts]
         known = self.programs.promises.bytes
         return {content for content, data in known.items() if data in bytes_there}
 

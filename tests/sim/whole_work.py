@@ -127,7 +127,7 @@ class WholePrograms:
         assert device.node is not None, "whoever looks is awake"
         draft = device.node.core._overlay.draft(ino)
         if draft is not None:
-            return _content_of(draft.path.read_bytes()) if draft.path.exists() else None
+            return _content_of(draft.bytes.path.read_bytes()) if draft.bytes.path.exists() else None
         row = device.node.desk.entry(ino)
         return row.content if row is not None else None
 

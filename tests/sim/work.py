@@ -18,6 +18,7 @@ from sharefs.records.entry import Entry, EntryType, decode_entry
 from sharefs.records.ids import ContentId, Coordinate
 from sharefs.records.shown import Shown
 from sharefs.store.contents import Adopted
+from sharefs.store.written import Written
 from tests.sim.agenda import Agenda
 from tests.sim.data_node import TOP_INO, DataDevice, DataNode
 from tests.sim.memory_store import SPACE_NUMBER
@@ -154,8 +155,8 @@ class Programs:
 
         def publish(node: DataNode) -> None:
             ino = node.desk.new_ino() if row is None else row.ino
-            draft = Draft(ino, SPACE_NUMBER, folder, name, base, Path(), 0, False, 1)
-            ready = _Ready(_Waiting(draft, _ignored), Adopted(Path(), 1, content, None))
+            draft = Draft(ino, SPACE_NUMBER, folder, name, base, Written(Path()), 0, False, 1)
+            ready = _Ready(_Waiting(draft, _ignored), Adopted(Written(Path()), 1, content, None))
             (outcome,) = node.loop.call(lambda: node.desk.publication._publish([ready]))
             if isinstance(outcome, SharefsError):
                 raise outcome

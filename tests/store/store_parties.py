@@ -21,9 +21,10 @@ from sharefs.records.ids import (
 )
 from sharefs.records.record import ContextEntry, Record, encode_record
 from sharefs.records.shown import Shown
-from sharefs.store.contents import ContentStore
+from sharefs.store.contents import Adopted, ContentStore
 from sharefs.store.database import Store, open_database
 from sharefs.store.local import LocalContent
+from sharefs.store.written import Written
 
 ANNA = DeviceId(b"anna" * 4)
 BOB = DeviceId(b"bob." * 4)
@@ -138,8 +139,18 @@ class Disk:
         path.write_bytes(data)
         return path
 
+    def adopt(self, draft: Path) -> Adopted:
+        written = Written(draft)
+        written.open()
+        try:
+            return self.contents.adopt(written)
+        finally:
+            written.close()
+
     def publish(self, data: bytes) -> ContentId:
-        adopted = self.contents.adopt(self.draft(data))
+        return self.register(self.adopt(self.draft(data)))
+
+    def register(self, adopted: Adopted) -> ContentId:
         with self.store.transaction():
             self.contents.register(adopted)
         self.store.make_durable()

@@ -9,6 +9,7 @@ import pytest
 from sharefs.errors import DiskFull
 from sharefs.records.ids import ROOT, DeviceId
 from sharefs.store.drafts import NOTE_ATTRIBUTE, DraftBase, DraftNote, Drafts
+from sharefs.store.written import Written
 from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, item
 
 NEW = DraftNote(1, FAMILY, ROOT, "report.odt", None)
@@ -22,12 +23,18 @@ def drafts(tmp_path: Path) -> Drafts:
     return Drafts(tmp_path)
 
 
+def closed(written: Written) -> Path:
+    written.close()
+    return written.path
+
+
 def test_drafts_are_found_again_with_their_bytes_and_notes(drafts: Drafts, tmp_path: Path) -> None:
     for note in (NEW, VERSION):
-        descriptor, path = drafts.create(note)
-        os.pwrite(descriptor, note.name.encode(), 0)
-        os.utime(descriptor, ns=(0, 1 if note is NEW else 2))
-        os.close(descriptor)
+        written = drafts.create(note)
+        path = written.path
+        written.write(0, note.name.encode())
+        os.utime(path, ns=(0, 1 if note is NEW else 2))
+        written.close()
     left = Drafts(tmp_path).left()
     assert [note for _, note in left] == [NEW, VERSION]
     assert [path.read_text() for path, _ in left] == [NEW.name, VERSION.name]
@@ -35,15 +42,13 @@ def test_drafts_are_found_again_with_their_bytes_and_notes(drafts: Drafts, tmp_p
 
 
 def test_a_note_can_be_written_anew(drafts: Drafts) -> None:
-    descriptor, path = drafts.create(NEW)
-    os.close(descriptor)
+    path = closed(drafts.create(NEW))
     drafts.note(path, VERSION)
     assert drafts.left() == [(path, VERSION)]
 
 
 def test_a_removed_draft_is_gone_with_its_note(drafts: Drafts, tmp_path: Path) -> None:
-    descriptor, path = drafts.create(NEW)
-    os.close(descriptor)
+    path = closed(drafts.create(NEW))
     drafts.remove(path)
     drafts.remove(path)
     assert drafts.left() == []
@@ -55,8 +60,7 @@ def test_a_note_too_long_for_an_attribute_is_kept_beside_the_draft(
 ) -> None:
     context = tuple((DeviceId(n.to_bytes(16)), LIFE, n) for n in range(1024))
     long = DraftNote(1, FAMILY, ROOT, "a", DraftBase(item(1), context, 5, 3))
-    descriptor, path = drafts.create(NEW)
-    os.close(descriptor)
+    path = closed(drafts.create(NEW))
     drafts.note(path, long)
     assert drafts.left() == [(path, long)]
     drafts.note(path, NEW)
@@ -71,8 +75,7 @@ def test_a_disk_without_attributes_will_do(drafts: Drafts, monkeypatch: pytest.M
         raise OSError(errno.ENOTSUP, "no attributes")
 
     monkeypatch.setattr(os, "setxattr", refuse)
-    descriptor, path = drafts.create(VERSION)
-    os.close(descriptor)
+    path = closed(drafts.create(VERSION))
     assert drafts.left() == [(path, VERSION)]
 
 

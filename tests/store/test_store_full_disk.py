@@ -100,9 +100,9 @@ def test_a_node_stops_cleanly_on_a_full_disk(small: Path) -> None:
 def test_a_draft_on_a_full_disk_is_refused_or_kept_whole(small: Path) -> None:
     drafts = Drafts(small)
     note = DraftNote(1, FAMILY, ROOT, "a", None)
-    descriptor, path = drafts.create(note)
-    os.write(descriptor, b"bytes")
-    os.close(descriptor)
+    written = drafts.create(note)
+    written.write(0, b"bytes")
+    written.close()
     _fill(small)
-    assert drafts.left() == [(path, note)]
-    assert path.read_bytes() == b"bytes"
+    assert drafts.left() == [(written.path, note)]
+    assert written.path.read_bytes() == b"bytes"

@@ -65,7 +65,7 @@ def have(store: Store, number: int, local: int = SIZE_BYTES) -> None:
     if local:
         bitmap = None if local == SIZE_BYTES else b"\0"
         connection.execute(
-            "INSERT INTO content VALUES (?, ?, ?, 0, ?)",
+            "INSERT INTO content VALUES (?, ?, ?, 0, ?, NULL)",
             (content(number), SIZE_BYTES, local, bitmap),
         )
     store.holding.note_contents([content(number)])

@@ -36,17 +36,17 @@ def test_a_finished_draft_becomes_a_complete_content(disk: Disk) -> None:
 
 
 def test_an_empty_draft_has_no_content(disk: Disk) -> None:
-    adopted = disk.contents.adopt(disk.draft(b""))
+    adopted = disk.adopt(disk.draft(b""))
     assert (adopted.size, adopted.content) == (0, None)
     with disk.store.transaction():
         disk.contents.register(adopted)
     disk.store.make_durable()
-    assert not adopted.path.exists()
+    assert not adopted.written.path.exists()
 
 
 def test_a_draft_stays_until_its_record_is_durable(disk: Disk) -> None:
     draft = disk.draft(b"the work of a day")
-    adopted = disk.contents.adopt(draft)
+    adopted = disk.adopt(draft)
     assert draft.exists()
     with disk.store.transaction():
         disk.contents.register(adopted)
@@ -58,7 +58,7 @@ def test_a_draft_stays_until_its_record_is_durable(disk: Disk) -> None:
 
 def test_a_draft_whose_record_was_not_committed_is_published_again(disk: Disk) -> None:
     draft = disk.draft(b"the work of a day")
-    adopted = disk.contents.adopt(draft)
+    adopted = disk.adopt(draft)
 
     def fail() -> None:
         with disk.store.transaction():
@@ -72,7 +72,7 @@ def test_a_draft_whose_record_was_not_committed_is_published_again(disk: Disk) -
     disk.kill()
     assert adopted.content is not None
     assert disk.contents.local_bytes(adopted.content) == 0
-    again = disk.contents.adopt(draft)
+    again = disk.adopt(draft)
     with disk.store.transaction():
         disk.contents.register(again)
     disk.store.make_durable()
@@ -89,7 +89,7 @@ def test_a_draft_is_synced_before_it_stands_as_a_content(
     draft = disk.draft(b"data")
     monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(DiskFull):
-        disk.contents.adopt(draft)
+        disk.adopt(draft)
     monkeypatch.undo()
     assert not list((disk.folder / "contents").rglob("*"))
     assert draft.exists()
@@ -105,7 +105,7 @@ def test_the_same_bytes_are_kept_once(disk: Disk) -> None:
 
 def test_a_draft_completes_a_content_that_was_being_fetched(disk: Disk) -> None:
     data = os.urandom(2_000_000)
-    adopted = disk.contents.adopt(disk.draft(data))
+    adopted = disk.adopt(disk.draft(data))
     assert adopted.content is not None
     assert adopted.local is not None
     with disk.store.transaction():
@@ -156,18 +156,8 @@ def test_a_draft_that_is_written_meanwhile_is_not_published(
 
     monkeypatch.setattr(os, "fdatasync", write_too)
     with pytest.raises(LocalDamage):
-        disk.contents.adopt(draft)
+        disk.adopt(draft)
     assert draft.exists()
-
-
-def test_a_complete_content_is_copied_whole(disk: Disk) -> None:
-    data = os.urandom(100_000)
-    content = disk.publish(data)
-    target = os.open(disk.folder / "copy", os.O_RDWR | os.O_CREAT)
-    assert disk.contents.open(content, 0).copy_to(target)
-    assert os.pread(target, 200_000, 0) == data
-    os.close(target)
-    assert not disk.begin(random_chunks(2)).copy_to(-1)
 
 
 # --- freeing --------------------------------------------------------------------------------------
@@ -256,7 +246,7 @@ def _manifest(disk: Disk, content: ContentId) -> Manifest:
 def test_chunks_that_another_content_has_are_copied(disk: Disk) -> None:
     data = os.urandom(3_000_000)
     old = disk.publish(data)
-    other = disk.contents.adopt(disk.draft(b"x" + data))
+    other = disk.adopt(disk.draft(b"x" + data))
     assert other.content is not None
     assert other.local is not None
     manifest = other.local.manifest

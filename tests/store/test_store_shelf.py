@@ -185,7 +185,7 @@ def test_the_places_before_and_after_a_change_are_touched(store: Store, shelf: S
 
 
 def test_totals_count_what_is_shown(store: Store, shelf: Shelf) -> None:
-    store.connection.execute("INSERT INTO content VALUES (?, 5, 3, 0, x'01')", (CONTENT,))
+    store.connection.execute("INSERT INTO content VALUES (?, 5, 3, 0, x'01', NULL)", (CONTENT,))
     shelf.save(shown(10, content=CONTENT, size=5))
     shelf.save(shown(11, content=CONTENT, size=5, live=False))
     shelf.save(shown(12, content=ContentId(b"d" * 32), size=7))

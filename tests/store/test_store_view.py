@@ -295,7 +295,7 @@ def test_local_bytes_come_with_the_row(store: Store) -> None:
     assert ghost is not None
     assert ghost.local == 0
     with store.transaction():
-        store.connection.execute("INSERT INTO content VALUES (?, 9, 4, 0, x'01')", (CONTENT,))
+        store.connection.execute("INSERT INTO content VALUES (?, 9, 4, 0, x'01', NULL)", (CONTENT,))
     store.view.forget({(1, FOLDER.item, 20, "a")})
     assert [row.local for row in store.view.children(FOLDER.ino)] == [4]
     assert [row.ino for row in store.view.entries_of(CONTENT)] == [20]

@@ -22,6 +22,7 @@ from sharefs.records.content import (
     encode_manifest,
 )
 from sharefs.records.ids import ContentId
+from sharefs.store.bits import all_bits
 from sharefs.store.connection import translated
 from sharefs.store.contents import chunk_rows
 from sharefs.store.cutting import cut
@@ -29,7 +30,7 @@ from sharefs.store.database import Store
 from sharefs.store.drafts import Drafts
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
-from sharefs.store.local import all_bits
+from sharefs.store.layer import Layer
 
 _NAME = re.compile("[0-9a-f]{64}")
 _NOTED = "it is noted what is here."
@@ -46,6 +47,10 @@ class _Noted:
     bits: bytes
     size: int
     local: int
+    over: bool
+    """Whether it lies over another content."""
+    layer: Layer | None
+    """How, if what tells of that is there."""
 
     @property
     def length(self) -> int:
@@ -59,10 +64,10 @@ class _Noted:
 def check_contents(patient: Patient, quick: bool) -> Iterator[Finding]:
     """`quick` reads no bytes, and compares lengths only."""
     rows = patient.reader.execute(
-        "SELECT id, size, local, bitmap, data FROM content LEFT JOIN manifest"
+        "SELECT id, size, local, bitmap, data, base FROM content LEFT JOIN manifest"
         " ON manifest.content = content.id ORDER BY id"
     )
-    for id, size, local, bitmap, data in rows:
+    for id, size, local, bitmap, data, base in rows:
         path = _path(patient, id)
         manifest = _manifest(id, data)
         if manifest is None:
@@ -70,7 +75,10 @@ def check_contents(patient: Patient, quick: bool) -> Iterator[Finding]:
             continue
         everything = all_bits(len(manifest.lengths))
         bits = everything if bitmap is None else bitmap.ljust(len(everything), b"\0")
-        noted = _Noted(id, path, manifest, bits[: len(everything)], size, local)
+        layer = None if base is None else _layer(patient, path, base)
+        noted = _Noted(
+            id, path, manifest, bits[: len(everything)], size, local, base is not None, layer
+        )
         finding = _check(patient, noted, quick)
         if finding is not None:
             yield finding
@@ -86,6 +94,32 @@ def _manifest(id: ContentId, data: bytes | None) -> Manifest | None:
         return None if data is None else decode_manifest(data, id)
     except RemoteProtocolError:
         return None
+
+
+def _layer(patient: Patient, path: Path, base: ContentId) -> Layer | None:
+    try:
+        return Layer.load(path, _Below(base, _path(patient, base)))
+    except OSError:
+        return None
+
+
+class _Below:
+    """A content over which another lies, as it is on the disk."""
+
+    def __init__(self, content: ContentId, path: Path) -> None:
+        self.content = content
+        self.manifest: Manifest | None = None
+        self.leaners: set[object] = set()
+        self._path = path
+        self.size = path.stat().st_size
+
+    def pread(self, offset: int, size: int) -> bytes:
+        """As pread(2). Raises OSError."""
+        with self._path.open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, offset)
+
+    def verify(self, offset: int, size: int) -> None:
+        """The chunks above are verified instead."""
 
 
 def _named(patient: Patient, content: ContentId) -> str:
@@ -117,6 +151,7 @@ def _check(patient: Patient, noted: _Noted, quick: bool) -> Finding | None:
     length = noted.length
     bits = _right_bits(noted, length, quick)
     as_noted = bits == noted.bits and _agrees(patient, noted)
+    as_noted &= not noted.over or noted.layer is not None
     if as_noted and (length == noted.manifest.size or (length < 0 and not any(bits))):
         return None
     lost = _bytes_of(noted.manifest, _less(noted.bits, bits))
@@ -155,7 +190,8 @@ def _right_bits(noted: _Noted, length: int, quick: bool) -> bytes:
         for index, size in enumerate(noted.manifest.lengths):
             there = begin + size <= length
             is_noted = noted.bits[index >> 3] >> (index & 7) & 1
-            if there and (is_noted if quick else _is_right(descriptor, noted, index, begin)):
+            known = is_noted and (noted.layer is not None or not noted.over)
+            if there and (known if quick else _is_right(descriptor, noted, index, begin)):
                 bits[index >> 3] |= 1 << (index & 7)
             begin += size
     finally:
@@ -169,7 +205,11 @@ def _less(bits: bytes, others: bytes) -> bytes:
 
 def _is_right(descriptor: int, noted: _Noted, index: int, begin: int) -> bool:
     try:
-        data = os.pread(descriptor, noted.manifest.lengths[index], begin)
+        length = noted.manifest.lengths[index]
+        if noted.layer is not None:
+            data = noted.layer.read(descriptor, begin, length)
+        else:
+            data = os.pread(descriptor, length, begin)
     except OSError:
         # A sector that can not be read any more.
         return False
@@ -179,7 +219,8 @@ def _is_right(descriptor: int, noted: _Noted, index: int, begin: int) -> bool:
 def _agrees(patient: Patient, noted: _Noted) -> bool:
     """Whether sizes and the places of chunks follow from manifest and bits."""
     complete = noted.bits == all_bits(len(noted.manifest.lengths))
-    expected = sorted(chunk_rows(noted.id, noted.manifest)) if complete else []
+    below = _manifest_below(patient, noted)
+    expected = sorted(chunk_rows(noted.id, noted.manifest, below)) if complete else []
     rows = patient.reader.execute(
         "SELECT id, content, position, length FROM chunk WHERE content = ?"
         " ORDER BY id, content, position",
@@ -187,6 +228,13 @@ def _agrees(patient: Patient, noted: _Noted) -> bool:
     ).fetchall()
     sizes = (noted.manifest.size, _bytes_of(noted.manifest, noted.bits))
     return sizes == (noted.size, noted.local) and rows == expected
+
+
+def _manifest_below(patient: Patient, noted: _Noted) -> Manifest | None:
+    if noted.layer is None:
+        return None
+    base = noted.layer.base.content
+    return _manifest(base, patient.one("SELECT data FROM manifest WHERE content = ?", base))
 
 
 def _bytes_of(manifest: Manifest, bits: bytes) -> int:
@@ -202,19 +250,27 @@ def _correct(store: Store, patient: Patient, noted: _Noted, bits: bytes, length:
             os.truncate(noted.path, noted.manifest.size)
     store.connection.execute("DELETE FROM content WHERE id = ?", (noted.id,))
     if length >= 0:
-        _write(store, noted.id, noted.manifest, bits)
+        base = None if noted.layer is None else noted.layer.base.content
+        _write(store, noted.id, noted.manifest, bits, base, _manifest_below(patient, noted))
 
 
-def _write(store: Store, id: ContentId, manifest: Manifest, bits: bytes) -> None:
+def _write(
+    store: Store,
+    id: ContentId,
+    manifest: Manifest,
+    bits: bytes,
+    base: ContentId | None = None,
+    below: Manifest | None = None,
+) -> None:
     complete = bits == all_bits(len(manifest.lengths))
     store.connection.execute(
-        "INSERT INTO content (id, size, local, suspect, bitmap) VALUES (?, ?, ?, 0, ?)",
-        (id, manifest.size, _bytes_of(manifest, bits), None if complete else bits),
+        "INSERT INTO content (id, size, local, suspect, bitmap, base) VALUES (?, ?, ?, 0, ?, ?)",
+        (id, manifest.size, _bytes_of(manifest, bits), None if complete else bits, base),
     )
     store.connection.execute("INSERT INTO manifest VALUES (?, ?)", (id, encode_manifest(manifest)))
     if complete:
         store.connection.executemany(
-            "INSERT INTO chunk VALUES (?, ?, ?, ?)", chunk_rows(id, manifest)
+            "INSERT INTO chunk VALUES (?, ?, ?, ?)", chunk_rows(id, manifest, below)
         )
 
 

@@ -166,9 +166,11 @@ CREATE TABLE content (
     local INTEGER NOT NULL CHECK (local BETWEEN 0 AND size),    -- bytes here; all: it is complete
     suspect INTEGER NOT NULL,                   -- 1 if its chunks must be verified before use
     bitmap BLOB,                                -- lowest bit of the first byte first; NULL: all
+    base BLOB,                                  -- the content over which its file lies: see `layer`
     CHECK ((bitmap IS NULL) = (local = size))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX content_partial ON content (id) WHERE local < size;
+CREATE INDEX content_by_base ON content (base) WHERE base IS NOT NULL;
 
 -- Contents that were of a version which a later one has replaced, when no row was left that has
 -- them. A content is never here for any other reason, nor because something is not there.
@@ -187,7 +189,8 @@ CREATE TABLE manifest (
 ) STRICT;
 
 -- Where the chunks of complete contents are, but for contents of a single chunk: another content
--- that has one of these can copy it. `position` is in bytes.
+-- that has one of these can copy it. Those that a content has from its base are noted for that only.
+-- `position` is in bytes.
 CREATE TABLE chunk (
     id BLOB NOT NULL,
     content BLOB NOT NULL REFERENCES content ON DELETE CASCADE,

@@ -1,0 +1,18 @@
+"""Which chunks of a content? A bit for each, the lowest bit of the first byte first."""
+
+
+def all_bits(count: int) -> bytes:
+    """Of that many chunks."""
+    return ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
+
+
+def without(bits: bytes | bytearray, index: int) -> bytes:
+    """All but one."""
+    changed = bytearray(bits)
+    changed[index >> 3] &= ~(1 << (index & 7))
+    return bytes(changed)
+
+
+def both(bits: bytes, others: bytes | bytearray) -> bytes:
+    """Those that are in both."""
+    return bytes(a & b for a, b in zip(bits, others, strict=True))

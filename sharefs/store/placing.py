@@ -1,0 +1,46 @@
+"""How does a file that is whole get to the place where it belongs?"""
+
+import errno
+import os
+from pathlib import Path
+
+COPY_BLOCK_SIZE_BYTES = 1 << 20
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Give a file a second name, at which another file may be."""
+    try:
+        _link_or_copy(draft, path)
+    except FileNotFoundError:
+        # A folder is missing only for the first of its many files.
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _link_or_copy(draft, path)
+    except FileExistsError:
+        beside = path.with_suffix(".new")
+        beside.unlink(missing_ok=True)
+        _link_or_copy(draft, beside)
+        beside.replace(path)
+        # A rename does nothing if both are the same file already.
+        beside.unlink(missing_ok=True)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file; on a disk without such, a copy, synced."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}:
+            raise
+        _copy_synced(source, target)
+
+
+def _copy_synced(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("xb") as writer:
+        try:
+            while block := reader.read(COPY_BLOCK_SIZE_BYTES):
+                writer.write(block)
+            writer.flush()
+            os.fsync(writer.fileno())
+        except BaseException:
+            target.unlink()
+            raise
