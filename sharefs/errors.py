@@ -196,6 +196,12 @@ class LastCopy(UserError):
     exit_code = 9
 
 
+class Pinned(UserError):
+    """It is to stay here: `sharefs unpin` lets it go."""
+
+    exit_code = 9
+
+
 class NoConflict(UserError):
     """Nothing there has two versions."""
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from sharefs.cli import doctoring as doctoring
 from sharefs.cli import peering as peering
+from sharefs.cli import pinning as pinning
 from sharefs.cli import setting as setting
 from sharefs.cli import transferring as transferring
 from sharefs.cli.commands import Invocation, app

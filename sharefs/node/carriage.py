@@ -89,6 +89,7 @@ class Carriage:
         assert row.content is not None, "only a content has bytes"
         held = self.waiters.orders.holds(row, priority)
         local = self._state.keeping.open(row)
+        self._state.uses.note(row.content, time.time())
         space = self._state.replica_numbered(row.space).id
         if isinstance(local, FleetingContent):
             # What was in memory may have made room.

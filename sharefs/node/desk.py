@@ -21,6 +21,7 @@ from sharefs.mount.ports import Base, Draft, SpaceFolder
 from sharefs.node import conflicts
 from sharefs.node.conflicts import seen_behind
 from sharefs.node.holders import Holders
+from sharefs.node.pins import Pins
 from sharefs.node.publication import Publication
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
@@ -39,8 +40,9 @@ log = logging.getLogger("sharefs.node")
 class Desk:
     """What the mount asks for. From any thread, but for the methods that begin with `_`."""
 
-    def __init__(self, state: State, holders: Holders) -> None:
+    def __init__(self, state: State, holders: Holders, pins: Pins) -> None:
         self._state = state
+        self._pins = pins
         self._holders = holders
         self._folders: list[SpaceFolder] = []
         self.publication = Publication(state)
@@ -92,6 +94,8 @@ class Desk:
             words.update(self._describe_bytes(entry, replica))
         if entry.loser:
             words["conflict"] = "loser"
+        if self._pins.is_pinned(entry):
+            words["pinned"] = "yes"
         return words
 
     def _describe_bytes(self, entry: Shown, replica: Replica) -> dict[str, str]:

@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from sharefs.errors import DiskFull, LastCopy, LocalDamage, NotAllowed, UserError
+from sharefs.errors import DiskFull, LastCopy, LocalDamage, NotAllowed, Pinned, UserError
 from sharefs.node.holders import Holders
 from sharefs.node.peers import Peers
+from sharefs.node.pins import Pins
 from sharefs.node.state import State
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.records.shown import Shown
@@ -69,10 +70,11 @@ class _Round:
 class Freeing:
     """In the loop, but for what says otherwise."""
 
-    def __init__(self, state: State, peers: Peers, holders: Holders) -> None:
+    def __init__(self, state: State, peers: Peers, holders: Holders, pins: Pins) -> None:
         self._state = state
         self._peers = peers
         self._holders = holders
+        self._pins = pins
         self._numbers = itertools.count(1)
         self._freeing: set[ContentId] = set()
         self._rounds: dict[int, _Round] = {}
@@ -95,9 +97,22 @@ class Freeing:
     def free(self, rows: Iterable[Shown]) -> Freed:
         """Make files ghosts, as far as others promise to keep them."""
         freed = Freed()
-        for part in _parts(rows):
+        loose = []
+        for row in rows:
+            if self._is_kept(row):
+                freed.refused.append((row, Pinned("It is pinned: `sharefs unpin` it first.")))
+            else:
+                loose.append(row)
+        for part in _parts(loose):
             freed.add(self._free_part(part))
         return freed
+
+    def _is_kept(self, row: Shown) -> bool:
+        """Whether it is here, and pinned, or a file with the same bytes is."""
+        if row.content is None or not self._state.contents.local_bytes(row.content):
+            return False
+        same = self._state.view.entries_of(row.content) if self._pins.any() else []
+        return any(other.live and self._pins.is_pinned(other) for other in same)
 
     def _free_part(self, part: Sequence[_Files]) -> Freed:
         """Of one space."""

@@ -23,6 +23,7 @@ from sharefs.mount.core import Core
 from sharefs.node import listening
 from sharefs.node.acquaintances import Acquaintances
 from sharefs.node.admission import Admission
+from sharefs.node.cache import Cache
 from sharefs.node.carriage import Carriage
 from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
@@ -34,6 +35,7 @@ from sharefs.node.limiting import Limiting
 from sharefs.node.loop import Loop
 from sharefs.node.options import NodeOptions
 from sharefs.node.peers import PING_INTERVAL_SECONDS, Peers
+from sharefs.node.pins import Pins
 from sharefs.node.readers import Contents
 from sharefs.node.replica import Replica
 from sharefs.node.replication import Replication
@@ -176,7 +178,8 @@ class Node:
             lambda device, seconds: self.carriage.peer_answered(device, seconds),
         )
         self.holders = Holders(self.state, self.peers)
-        self.freeing = Freeing(self.state, self.peers, self.holders)
+        self.pins = Pins(self.state)
+        self.freeing = Freeing(self.state, self.peers, self.holders, self.pins)
         self.carriage = Carriage(self.state, self.holders, self.freeing)
         self.freeing.serve(self.carriage.is_durable, self.carriage.forget)
         self.acquaintances = Acquaintances(
@@ -185,12 +188,19 @@ class Node:
         self.limiting = Limiting(
             self.state, self.carriage.limit, self.carriage.serving.turns.change
         )
-        self.replication = Replication(self.state, self.carriage, self.peers)
+        self.replication = Replication(self.state, self.carriage, self.peers, self.pins)
         self.carriage.freed = self.replication.freed
+        self.cache = Cache(
+            self.state,
+            self.carriage,
+            self.freeing,
+            self.pins,
+            lambda content: self.core.uses(content),
+        )
         self.state.settings.watch(self.carriage.let_fleeting_go, STREAM_ONLY)
         self.carriage.waiters.resumed = self.replication.resumed
         self.carriage.waiters.progress.events = self.events
-        self.desk = Desk(self.state, self.holders)
+        self.desk = Desk(self.state, self.holders, self.pins)
         self.admission = Admission(self.state, self.peers, self._open_space, self._roster_grew)
 
     def _begin(self) -> None:
@@ -208,6 +218,7 @@ class Node:
         self.carriage.start()
         self.limiting.start()
         self.replication.start()
+        self.cache.start()
         if self.state.store.unclean:
             self.state.in_pool(self.state.contents.verify_suspects)
         for path in self.state.drafts.strays():

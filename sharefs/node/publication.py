@@ -220,6 +220,9 @@ class Publication:
             if not isinstance(result, SharefsError)
         ]
         self._state.contents.register(*kept)
+        for adopted in kept:
+            if adopted.content is not None:
+                self._state.uses.note(adopted.content, time.time())
         return [
             shown[result.change.item] if isinstance(result, _New) else result for result in results
         ]

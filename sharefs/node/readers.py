@@ -167,6 +167,7 @@ class Contents:
     def open(self, entry: Shown) -> ContentReader | EmptyReader:
         if entry.content is None:
             return EmptyReader()
+        self._state.uses.note(entry.content, time.time())
         return ContentReader(self._state, self._carriage, entry, entry.content)
 
     def new_draft(

@@ -31,8 +31,9 @@ from sharefs.errors import (
 from sharefs.node.carriage import Carriage
 from sharefs.node.eagerness import Eagerness
 from sharefs.node.peers import Peers
+from sharefs.node.pins import Pins
 from sharefs.node.replica import Replica
-from sharefs.node.settings import REPLICATION, of_space
+from sharefs.node.settings import PINNED, REPLICATION, of_space
 from sharefs.node.state import State, now_ms
 from sharefs.records.ids import ContentId, SpaceId
 from sharefs.records.shown import Shown
@@ -53,10 +54,13 @@ RETRY_SECONDS = 60.0
 class Replication:
     """In the loop, but for what says otherwise."""
 
-    def __init__(self, state: State, carriage: Carriage, peers: Peers) -> None:
+    def __init__(self, state: State, carriage: Carriage, peers: Peers, pins: Pins) -> None:
         self._state = state
         self._carriage = carriage
         self._peers = peers
+        self._pins = pins
+        self._pinned: dict[int, dict[str, bool]] = {}
+        """What was chosen of pins, of spaces in which something is pinned."""
         self._eager: dict[int, Eagerness] = {}
         """Of spaces, by their numbers, that keep something here by themselves."""
         self._changed: dict[int, None] = {}
@@ -70,7 +74,7 @@ class Replication:
         self._missed: set[int] = set()
         """Spaces in which something could not be had."""
         self._let_go: dict[ContentId, None] = {}
-        state.settings.watch(self.look, REPLICATION)
+        state.settings.watch(self.look, REPLICATION, PINNED)
 
     def start(self) -> None:
         """Begin, and try again what was missed from time to time."""
@@ -80,23 +84,33 @@ class Replication:
     def look(self) -> None:
         """Something else may be chosen, or there may be another space."""
         before, self._eager = self._eager, {}
+        pinned, self._pinned = self._pinned, {}
         for id, replica in self._state.replicas.items():
+            pins = self._pins.of_space(id)
+            if any(pins.values()):
+                self._pinned[replica.number] = pins
             chosen = self._state.settings.value(REPLICATION, of_space(id))
             if chosen.eager:
                 self._eager[replica.number] = chosen
             if before.get(replica.number, Eagerness()) != chosen:
                 self._stop(replica.number)
-                if chosen.eager:
+                if self._keeps(replica.number):
                     self._sweep(replica.number)
+            elif self._pinned.get(replica.number) not in (None, pinned.get(replica.number)):
+                self._sweep(replica.number)
+
+    def _keeps(self, number: int) -> bool:
+        """Whether anything of a space is to be here by itself."""
+        return number in self._eager or number in self._pinned
 
     def changed(self, touched: Iterable[Touched]) -> None:
         """After a commit: these rows are not what they were."""
-        inos = [ino for space, _, ino, _ in touched if space in self._eager]
+        inos = [ino for space, _, ino, _ in touched if self._keeps(space)]
         if not inos:
             return
         if len(self._changed) + len(inos) > CHANGED_ROWS_MAX:
             self._changed.clear()
-            for number in self._eager:
+            for number in (*self._eager, *self._pinned):
                 self._sweeps[number] = 0
         else:
             self._changed.update(dict.fromkeys(inos))
@@ -128,7 +142,7 @@ class Replication:
     # --- finding --------------------------------------------------------------------------------
 
     def _sweep(self, number: int) -> None:
-        if number not in self._eager:
+        if not self._keeps(number):
             self._missed.discard(number)
         elif self._anybody_online(number):
             self._missed.discard(number)
@@ -159,7 +173,9 @@ class Replication:
             self._examine(lambda: inos, None)
         elif self._sweeps:
             number, after = next(iter(self._sweeps.items()))
-            self._examine(partial(self._page, number, after, self._eager[number]), number)
+            # Of what is pinned, all is wanted.
+            eagerness = Eagerness(True) if number in self._pinned else self._eager[number]
+            self._examine(partial(self._page, number, after, eagerness), number)
 
     def _page(self, number: int, after: int, eagerness: Eagerness) -> list[int]:
         """In the pool."""
@@ -191,8 +207,9 @@ class Replication:
         row = self._state.view.entry(ino)
         if row is None or not row.live or row.content is None:
             return None
-        eagerness = self._eager.get(row.space)
-        if eagerness is None or not eagerness.wants(row.size, row.stamp, now_ms()):
+        if row.space in self._pinned and self._pins.is_pinned(row):
+            self._let_go.pop(row.content, None)
+        elif not self._eager.get(row.space, Eagerness()).wants(row.size, row.stamp, now_ms()):
             return None
         if self._state.contents.local_bytes(row.content) >= row.size:
             return None
@@ -216,7 +233,7 @@ class Replication:
     def _want(self, row: Shown) -> None:
         content = row.content
         assert content is not None, "only a content is lacking"
-        if row.space not in self._eager or content in self._flying or content in self._let_go:
+        if not self._keeps(row.space) or content in self._flying or content in self._let_go:
             return
         if not self._anybody_online(row.space):
             self._missed.add(row.space)

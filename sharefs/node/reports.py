@@ -220,6 +220,15 @@ class SettingReport(Struct, frozen=True):
     """What a value may be."""
 
 
+class PinReport(Struct, frozen=True):
+    """What a `pin` or `unpin` is about."""
+
+    files: int
+    bytes: int
+    local_bytes: int
+    """So much of that is here already."""
+
+
 class DoctorReport(Struct, frozen=True):
     """What an examination of a home found."""
 

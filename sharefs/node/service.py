@@ -28,6 +28,7 @@ from sharefs.node.reports import (
     MemberReport,
     OrderReport,
     PeerReport,
+    PinReport,
     ResolveReport,
     SettingReport,
     SettledEvent,
@@ -312,6 +313,14 @@ class Service:
         freed = self._node.freeing.free(rows)
         refused = [(str(self.path(row)), str(error)) for row, error in freed.refused]
         return FreeReport(freed.files, freed.bytes, refused)
+
+    def pin(self, paths: list[str], on: bool) -> PinReport:
+        rows = [row for path in paths for row in self.entries_at(path)]
+        self._node.loop.call(lambda: self._node.pins.pin(rows, on=on))
+        files = [row for path in paths for row in self.files_at(path)]
+        here = self._node.state.contents.local_bytes
+        local = sum(here(row.content) for row in files if row.content is not None)
+        return PinReport(len(files), sum(row.size for row in files), local)
 
 
 class Listener:

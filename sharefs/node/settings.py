@@ -16,7 +16,7 @@ import msgspec
 
 from sharefs.errors import BadArgument
 from sharefs.node.eagerness import parse_eagerness
-from sharefs.node.quantities import parse_rank, parse_rate_or_off, parse_switch
+from sharefs.node.quantities import parse_rank, parse_rate_or_off, parse_size_or_off, parse_switch
 from sharefs.node.standing import Standing, parse_standing
 from sharefs.records.ids import SpaceId
 from sharefs.store.database import Store
@@ -119,6 +119,23 @@ FETCHING = Setting(
     ("item",),
 )
 
+PINNED = Setting(
+    "pinned",
+    "off",
+    parse_switch,
+    "write on or off",
+    "Keep it here always, also what comes later: as `sharefs pin` does.",
+    ("space", "item"),
+)
+
+CACHE = Setting(
+    "cache",
+    "off",
+    parse_size_or_off,
+    "write a size, as 20G, or off for no limit",
+    "Keep no more here: what others hold, and was used longest ago, goes first.",
+)
+
 ALL: tuple[Setting[Any], ...] = (
     BANDWIDTH_DOWN,
     BANDWIDTH_UP,
@@ -126,6 +143,8 @@ ALL: tuple[Setting[Any], ...] = (
     REPLICATION,
     STREAM_ONLY,
     FETCHING,
+    PINNED,
+    CACHE,
 )
 
 

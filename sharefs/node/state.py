@@ -27,6 +27,7 @@ from sharefs.store.drafts import Drafts
 from sharefs.store.home import Home
 from sharefs.store.ledger import Ledger
 from sharefs.store.reserve import Reserve
+from sharefs.store.uses import Uses
 from sharefs.store.view import ReadView
 from sharefs.wire.message import Message, SessionMessage
 
@@ -72,11 +73,14 @@ class State:
     """Any thread."""
     keeping: Keeping = field(init=False)
     """Any thread."""
+    uses: Uses = field(init=False)
+    """Any thread."""
 
     def __post_init__(self) -> None:
         self.keeping = Keeping(
             self.contents, self.view, self.settings, lambda n: self.replica_numbered(n).id
         )
+        self.uses = Uses(self.store)
 
     def send(self, device: DeviceId, message: Message) -> None:
         """To a member's device, after the batch is committed."""

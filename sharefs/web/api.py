@@ -35,6 +35,7 @@ from sharefs.errors import (
     NoSuchSpace,
     NotAllowed,
     NotInASpace,
+    Pinned,
     ReadOnlySpace,
     UserError,
 )
@@ -45,6 +46,7 @@ from sharefs.web.messages import (
     Invitation,
     NewSpace,
     Paths,
+    Pin,
     SettingChange,
     TicketText,
     failure_of,
@@ -66,6 +68,7 @@ STATUS_OF: dict[type[UserError], int] = {
     AlreadyMember: 409,
     EntryExists: 409,
     LastCopy: 409,
+    Pinned: 409,
     LocalDamage: 500,
     NodeFailed: 500,
     InviterNotReachable: 503,
@@ -101,6 +104,7 @@ def make_app(node: Node, closing: asyncio.Event) -> Starlette:
             Route("/v1/events", api.events, methods=["GET"]),
             Route("/v1/fetch", api.fetch, methods=["POST"]),
             Route("/v1/free", api.free, methods=["POST"]),
+            Route("/v1/pin", api.pin, methods=["POST"]),
             Route("/v1/stop", api.stop, methods=["POST"]),
         ],
         exception_handlers={UserError: answer_user_error},
@@ -189,6 +193,10 @@ class Api:
     async def free(self, request: Request) -> Response:
         body = await _read_body(request, Paths)
         return await _answer(lambda: self._node.free(body.paths))
+
+    async def pin(self, request: Request) -> Response:
+        body = await _read_body(request, Pin)
+        return await _answer(lambda: self._node.pin(body.paths, body.on))
 
     async def stop(self, request: Request) -> Response:
         return await _answer(self._node.stop)

@@ -23,6 +23,7 @@ from sharefs.node.reports import (
     MemberReport,
     OrderReport,
     PeerReport,
+    PinReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
@@ -37,6 +38,7 @@ from sharefs.web.messages import (
     Invitation,
     NewSpace,
     Paths,
+    Pin,
     SettingChange,
     TicketText,
     error_of,
@@ -152,6 +154,9 @@ class Client:
 
     def free(self, paths: list[str]) -> FreeReport:
         return self._post("/free", Paths(paths), FreeReport)
+
+    def pin(self, paths: list[str], on: bool) -> PinReport:
+        return self._post("/pin", Pin(paths, on), PinReport)
 
     def stop(self) -> None:
         """Ask the node to go down. Returns before it has."""

@@ -19,6 +19,7 @@ from sharefs.node.reports import (
     MemberReport,
     OrderReport,
     PeerReport,
+    PinReport,
     ResolveReport,
     SettingReport,
     SettledEvent,
@@ -259,6 +260,11 @@ class FakeNode:
         sentence = str(LastCopy("Nobody else is known to have all of it."))
         refused = [(path, sentence) for path in paths if path in self.last_copies]
         return FreeReport(len(freed), len(freed) * FILE_SIZE_BYTES, refused)
+
+    def pin(self, paths: list[str], on: bool) -> PinReport:
+        self._fail()
+        self.asked.append((*paths, "pin" if on else "unpin"))
+        return PinReport(len(paths), len(paths) * FILE_SIZE_BYTES, FILE_SIZE_BYTES)
 
     def fall_out(self, space: str) -> ConflictReport:
         """Two versions of one file come to be."""

@@ -32,6 +32,13 @@ class Paths(Struct, frozen=True, forbid_unknown_fields=True):
     paths: list[str]
 
 
+class Pin(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /v1/pin: absolute paths inside the mount, to be here always from now on, or no more."""
+
+    paths: list[str]
+    on: bool
+
+
 class Choice(Struct, frozen=True, forbid_unknown_fields=True):
     """POST /v1/resolve: the absolute path of an entry in conflict, and what is kept of it:
     `winner`, `loser`, `both`, or a version."""

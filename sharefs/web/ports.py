@@ -15,6 +15,7 @@ from sharefs.node.reports import (
     MemberReport,
     OrderReport,
     PeerReport,
+    PinReport,
     ResolveReport,
     SettingReport,
     SpaceReport,
@@ -104,6 +105,10 @@ class Node(Protocol):
 
     def free(self, paths: list[str]) -> FreeReport:
         """Make the entries at these absolute paths ghosts."""
+        ...
+
+    def pin(self, paths: list[str], on: bool) -> PinReport:
+        """Have the entries at these absolute paths here always; or, with `on` False, no more."""
         ...
 
     def stop(self) -> None:

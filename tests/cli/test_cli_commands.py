@@ -95,6 +95,8 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "resolve",
         "fetch",
         "free",
+        "pin",
+        "unpin",
         "doctor",
         "settings",
         "peers",
@@ -408,6 +410,18 @@ def test_free_tells_what_was_refused(shell: Shell, node: FakeNode) -> None:
     ran = shell.run("free", "/mount/a", "/mount/b")
     assert (ran.code, ran.out) == (9, "Freed 1 file, 1.0 MB.\n")
     assert ran.err == "/mount/b: Nobody else is known to have all of it.\n"
+
+
+def test_pin_tells_what_is_still_to_come(shell: Shell, node: FakeNode) -> None:
+    assert shell.run("pin", "/mount/a").out == "Pinned: 1 file, 1.0 MB.\n"
+    said = shell.run("pin", "/mount/a", "/mount/b").out
+    assert said == "Pinned: 2 files, 2.0 MB. 1.0 MB of that is still to come, from who has it.\n"
+    assert shell.run("unpin", "/mount/a").out == "Not pinned any more: 1 file.\n"
+    assert node.asked == [
+        ("/mount/a", "pin"),
+        ("/mount/a", "/mount/b", "pin"),
+        ("/mount/a", "unpin"),
+    ]
 
 
 def test_free_says_once_what_is_true_of_many_files(shell: Shell, node: FakeNode) -> None:

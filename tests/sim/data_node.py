@@ -89,7 +89,7 @@ class DataNode:
         )
         self.collection = Collection(self.state, lambda _: False, lambda _: None)
         self.exchange = Exchange(self.state, self._roster_grew, self.collection.passed)
-        self.desk = Desk(self.state, everything)
+        self.desk = Desk(self.state, everything, everything)
         self.loop.post(lambda: self._begin(cast_of))
 
     def _begin(self, cast_of: Cast) -> None:

@@ -225,3 +225,10 @@ CREATE TABLE held (
     last INTEGER NOT NULL CHECK (last >= first),
     PRIMARY KEY (holder, first)
 ) STRICT, WITHOUT ROWID;
+
+-- When a content was used last, by a program or because it came, in seconds since 1970. Contents of
+-- which that is not known have no row.
+CREATE TABLE use (
+    content BLOB NOT NULL PRIMARY KEY REFERENCES content ON DELETE CASCADE,
+    at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
