@@ -122,7 +122,7 @@ class Carriage:
 
     def fetch(self, waiter: int, row: Shown, done: Done) -> None:
         """Have all of an entry here. Raises NotAllowed for what is stream-only."""
-        if isinstance(self._state.keeping.open(row), FleetingContent):
+        if self._state.keeping.is_stream_only(row):
             raise NotAllowed("It is stream-only here: it is shown, and not kept.")
         self.want(waiter, row, 0, row.size, Priority.FETCH, done)
 
