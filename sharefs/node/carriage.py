@@ -381,6 +381,7 @@ class Carriage:
 
     def let_fleeting_go(self) -> None:
         """It may be another choice now which bytes are kept: who reads begins again."""
+        self._state.keeping.choice += 1
         changed = TransferInterrupted("What is kept of it was chosen anew: read it again.")
         for content in self._state.keeping.fleeting.forget():
             self._run(events.StoreFailed(content, changed))

@@ -32,6 +32,8 @@ class Keeping:
         self._settings = settings
         self._id_of = id_of
         self.fleeting = Fleeting()
+        self.choice = 0
+        """Another number after each change of what is kept."""
 
     def open(self, row: Shown) -> Held:
         """What is held of the bytes of an entry."""

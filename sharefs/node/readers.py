@@ -39,6 +39,7 @@ class ContentReader:
         self._state = state
         self._carriage = carriage
         self._entry = entry
+        self._choice = state.keeping.choice
         self._local = state.keeping.open(entry)
         self._local.attach()
         self._lock = threading.Lock()
@@ -54,6 +55,8 @@ class ContentReader:
         """Raises NoHolderOnline, TransferInterrupted, DiskFull, LocalDamage."""
         size = min(size, self._entry.size - offset)
         for _ in range(READ_ATTEMPTS_MAX if size > 0 else 0):
+            if self._choice != self._state.keeping.choice:
+                self._look_again()
             if not self._local.complete:
                 self._read_ahead(offset, offset + size)
                 if self._local.missing(offset, size):
@@ -71,6 +74,7 @@ class ContentReader:
     def _look_again(self) -> None:
         """It may be kept elsewhere since a person chose so."""
         with self._lock:
+            self._choice = self._state.keeping.choice
             before, self._local = self._local, self._state.keeping.open(self._entry)
             self._local.attach()
         before.detach()

@@ -102,7 +102,12 @@ def test_an_eager_space_that_is_stream_only_fetches_nothing(anna: Party, bob: Pa
     agree("film", anna, bob)
     anna.edit("kept", data_of(3))
     until(lambda: bob.there("kept").local == 3 * MIB)
-    assert bob.there("film").local == 0
+    anna.edit("kept", data_of(4))
+    agree("kept", anna, bob)
+    until(lambda: bob.there("kept").local == 3 * MIB)
+    film = bob.there("film").content
+    assert film is not None
+    assert bob.node.state.contents.local_bytes(film) == 0
 
 
 def test_a_file_goes_before_its_folder_and_that_before_the_space(anna: Party, bob: Party) -> None:
@@ -157,14 +162,44 @@ def test_bytes_of_another_file_that_is_kept_are_kept(anna: Party, bob: Party) ->
     until(lambda: bob.there("film").local == 3 * MIB)
 
 
-def test_who_reads_while_it_is_chosen_goes_on(anna: Party, bob: Party) -> None:
+def read_at(party: Party, path: str, *offsets: int) -> list[bytes]:
+    core, row = party.node.core, party.there(path)
+    handle = core.open(row.ino, 0)
+    try:
+        return [core.read(handle, at, 4096) for at in offsets]
+    finally:
+        core.release(handle)
+
+
+def test_who_reads_while_it_is_chosen_goes_on_and_keeps_nothing_more(
+    anna: Party, bob: Party
+) -> None:
     film = data_of(1, 9 * MIB)
     anna.write("film", film)
     agree("film", anna, bob)
     core, row = bob.node.core, bob.there("film")
+    contents = bob.node.state.contents
+    assert row.content is not None
     handle = core.open(row.ino, 0)
-    for value, at in (("off", 0), ("on", 3 * MIB), ("off", 5 * MIB), ("on", 8 * MIB)):
-        stream_only(bob, value)
-        bob.node.loop.call(lambda: None)
+    assert core.read(handle, 0, 4096) == film[:4096]
+    before = contents.local_bytes(row.content)
+    assert before > 0
+    stream_only(bob)
+    until(lambda: bob.node.state.keeping.choice)
+    for at in (3 * MIB, 5 * MIB, 8 * MIB):
         assert core.read(handle, at, 4096) == film[at : at + 4096]
+    assert contents.local_bytes(row.content) == before
     core.release(handle)
+
+
+def test_what_is_to_be_kept_again_is_kept_from_then_on(anna: Party, bob: Party) -> None:
+    film = data_of(1, 9 * MIB)
+    anna.write("film", film)
+    agree("film", anna, bob)
+    stream_only(bob)
+    assert read_at(bob, "film", 0, 5 * MIB) == [film[:4096], film[5 * MIB :][:4096]]
+    assert bob.there("film").local == 0
+    stream_only(bob, "off")
+    until(lambda: bob.node.state.keeping.choice == 2)
+    assert bob.read("film") == film
+    until(lambda: bob.there("film").local == len(film))

@@ -1,4 +1,4 @@
-"""What a person chooses to keep is here before it is read; what they choose not to keep never is."""
+"""What is chosen to be kept is here before it is read, and what is chosen not to be kept never is."""
 
 import pytest
 
