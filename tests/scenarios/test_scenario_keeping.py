@@ -1,4 +1,4 @@
-"""What is chosen to be kept is here before it is read, and what is chosen not to be kept never is."""
+"""What is chosen to be kept is here before it is read; what is chosen not to be kept never is."""
 
 import pytest
 

@@ -1,6 +1,7 @@
 import pytest
 
 from sharefs.records.content import KIB, MIB
+from sharefs.transfer import events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.yielding import RATE_BYTES_PER_S_MIN, Yielding
 from tests.transfer.transfer_network import ANNA, Holder, Network, large_file, small_file
@@ -100,3 +101,21 @@ def test_small_contents_make_room_too() -> None:
     waiters = [network.want(file, priority=Priority.REPLICATION) for file in files]
     network.run()
     assert max(network.satisfied[w] for w in waiters) - began == pytest.approx(5.0, rel=0.1)
+
+
+def test_what_comes_by_itself_is_halved_when_the_round_trip_swells() -> None:
+    network, file = Network(), large_file(1, 2000, 256 * KIB)
+    network.up(Holder(ANNA, bytes_per_s=8 * MIB).hold(file))
+    network.do(events.Answered(ANNA, 0.01))
+    network.want(file, priority=Priority.REPLICATION)
+    network.run(4.0)
+    network.do(events.Answered(ANNA, 0.2))
+    network.run(1.0)
+    before = network.bytes_from[ANNA]
+    network.run(5.0)
+    assert network.bytes_from[ANNA] - before == pytest.approx(20 * MIB, rel=0.15)
+    for _ in range(5):
+        network.do(events.Answered(ANNA, 0.01))
+    before = network.bytes_from[ANNA]
+    network.run(5.0)
+    assert network.bytes_from[ANNA] - before > 35 * MIB
