@@ -59,7 +59,7 @@ class Travelling:
         coming = list(self._coming())
         paths = {report.path for report in coming}
         held = [report for report in self._ordered() if report.path not in paths]
-        return [*coming, *self._going(), *held]
+        return [*coming, *self._going(), *sorted(held, key=lambda report: report.path)]
 
     def _coming(self) -> Iterator[TransferReport]:
         return map(self._report, self._node.carriage.snapshot())
