@@ -16,13 +16,25 @@ counts one round later, when its own disk has it, too.
   and has been for GRACE_SECONDS, and nobody uses them. Before that, a device that has not seen the
   new version may rename the old one, whose bytes would then be a conflict's other version.
   What other contents lie over stays until they are freed, or have taken what they need of it.
-- *Tombstones stay*, some 700 bytes each, as an item's only head. Dropped where they are stable,
-  they would be sent back by every replica that drops them later, as its heads would be others (I8).
-  To leave stable ones out of the fingerprint, two replicas would have to agree on what is stable,
-  while each learns it at another time. To leave out all would have the audit overlook a delete that
-  was withheld. And a disk that is restored would bring back what was deleted long ago, as nothing
-  would be left that dominates it: `deletes always lose` is what others regret (syncthing #10207).
-  An agreed epoch, as after a removal, could drop them one day: it is signed, and the same for all.
+- *Tombstones* of files and links are deleted, each item's together, when they are stable and have
+  been all that is left of the item here for TOMBSTONE_GRACE_SECONDS.
+
+Replicas need not drop a tombstone at one time, as nobody can tell whether another has it: the heads
+of *dead* items, which have nothing but tombstones, are in no fingerprint, no sum and no list of an
+audit, and make nothing that is shown. Where it matters the item is not dead, and the tombstone
+counts: beside an edit that did not know of the delete, both are listed, and who lacks one asks for
+it. A delete that was withheld from somebody leaves them what it deleted; that counts, so an audit
+brings it to who has the tombstone, and this back (`Correct`). So all become equal whenever anybody
+drops what. The rule is there so that a delete stays one:
+
+- nobody who is here lacks the tombstone, as it is stable, so nobody has what it deleted;
+- a disk that is set back to a time before the delete, by less than the grace, finds it with others.
+  An older one brings the file back, for all, as one that was lost and is found;
+- an edit that was begun before the delete, and is saved after the grace, makes it a file again;
+  until then, the two are in conflict.
+
+Tombstones of *folders* stay: whatever is put into one that was deleted has it live on (see `tree`),
+under the name that its tombstone says, and somebody may have had a file open there for long.
 
 A device that never comes back holds up commits and contents for ever, until it is removed: bytes
 are not to be lost for the sake of room.
@@ -41,6 +53,8 @@ log = logging.getLogger("sharefs.node")
 COMMITS_AT_ONCE = 2000
 CONTENTS_AT_ONCE = 64
 GRACE_SECONDS = 7 * 24 * 3600.0
+DEAD_AT_ONCE = 1000
+TOMBSTONE_GRACE_SECONDS = 180 * 24 * 3600.0
 _NUMBER_MAX = 2**62
 
 _Author = tuple[DeviceId, Incarnation]
@@ -64,6 +78,8 @@ class Collection:
         """In the round before."""
         self._looked: dict[tuple[SpaceId, _Author], int] = {}
         """Up to where this walk through an author's commits has come."""
+        self._looked_at_dead: dict[SpaceId, tuple[float, int]] = {}
+        """As well, of dead items, by time and number."""
         self._standing: set[ContentId] = set()
         """Those for which the pool is at work."""
 
@@ -77,6 +93,7 @@ class Collection:
         for replica in self._state.replicas.values():
             stable = self.stable(replica)
             if stable:
+                self._drop_tombstones(replica, stable, now)
                 self._drop_commits(replica, stable)
                 self._free_contents(replica, stable, now)
 
@@ -106,6 +123,15 @@ class Collection:
                 if author in theirs
             }
         return stable
+
+    def _drop_tombstones(self, replica: Replica, stable: Frontier, now: float) -> None:
+        shelf, begun = replica.shelf, self._looked_at_dead.get(replica.id, (0.0, 0))
+        due = shelf.dead.since(begun, now - TOMBSTONE_GRACE_SECONDS, now, DEAD_AT_ONCE)
+        ended = len(due) < DEAD_AT_ONCE
+        self._looked_at_dead[replica.id] = (0.0, 0) if ended else due[-1][:2]
+        for item, heads in shelf.heads_of(dict.fromkeys(item for *_, item in due)).items():
+            if all(h.sequence <= stable.get((h.device, h.incarnation), 0) for h in heads):
+                shelf.forget_dead(item)
 
     def _drop_commits(self, replica: Replica, stable: Frontier) -> None:
         at_once = COMMITS_AT_ONCE // len(stable) + 1

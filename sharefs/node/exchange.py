@@ -12,7 +12,7 @@ from sharefs.records.ids import DeviceId, Frontier, Incarnation, SpaceId
 from sharefs.sync import effects, events, machine
 from sharefs.sync.audit import Question
 from sharefs.sync.reconciliation import compare, tell
-from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
+from sharefs.wire.audit import AskRecords, AskSums, Records, Sums, Tombstones, Wanted
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import Pull, RosterOperations, Shipment
 
@@ -49,6 +49,8 @@ class Exchange:
         self._questions: dict[tuple[DeviceId, SpaceId], Question] = {}
         """As the pages, of audits."""
         self._comparisons: list[effects.Compare] = []
+        self._corrections: list[tuple[DeviceId, SpaceId, tuple[Wanted, ...]]] = []
+        """Tombstones that a peer lacks."""
         self._told_closed: dict[SpaceId, int] = {}
         """How many closed incarnations of a space the person was told of."""
         self._sealed: list[tuple[Replica, Shipment]] = []
@@ -82,6 +84,7 @@ class Exchange:
     def seal(self) -> None:
         """At the end of a batch: sign what was made in it."""
         asked = {space for _, space in (*self._pages, *self._questions)}
+        asked |= {space for _, space, _ in self._corrections}
         for replica in self._state.replicas.values():
             self._sealed += [(replica, shipment) for shipment in replica.seal()]
             if replica.id in asked or self._machine.hears(replica.id):
@@ -93,7 +96,10 @@ class Exchange:
         self._sealed = []
         pages, self._pages = self._pages, {}
         questions, self._questions = self._questions, {}
-        if (pages or questions) and self.sync_now():
+        corrections, self._corrections = self._corrections, []
+        if (pages or questions or corrections) and self.sync_now():
+            for device, space, wanted in corrections:
+                self._state.send(device, _correction(self._state.replicas[space], wanted))
             for (device, space), pull in pages.items():
                 self._state.send(device, self._state.replicas[space].page(pull))
             for (device, space), question in questions.items():
@@ -125,6 +131,7 @@ class Exchange:
         """Nothing of the batch was kept: begin again from what is."""
         self._sealed = []
         self._pages, self._questions, self._comparisons = {}, {}, []
+        self._corrections = []
         for replica in self._replicas():
             replica.reload()
             self._run(events.RolledBack(replica.id))
@@ -194,7 +201,7 @@ class Exchange:
                     self._state.ledger.operations(self._state.replicas[effect.space].number)
                 )
                 self._state.send(effect.peer, RosterOperations(effect.space, operations))
-            case effects.Answer() | effects.Compare():
+            case effects.Answer() | effects.Compare() | effects.Correct():
                 self._read_later(effect)
             case effects.SetTimer():
                 self._set_timer(effect.at)
@@ -222,12 +229,18 @@ class Exchange:
             case effects.NotePassed():
                 self._note_passed(effect.peer, effect.space, effect.frontier)
 
-    def _read_later(self, effect: effects.Answer | effects.Compare) -> None:
+    def _read_later(self, effect: effects.Answer | effects.Compare | effects.Correct) -> None:
         """When all is committed."""
-        if isinstance(effect, effects.Compare):
-            self._comparisons.append(effect)
-        else:
-            self._questions[effect.peer, effect.question.space] = effect.question
+        match effect:
+            case effects.Answer():
+                self._questions[effect.peer, effect.question.space] = effect.question
+            case effects.Compare():
+                self._comparisons.append(effect)
+            case effects.Correct():
+                holdings = self._state.replicas[effect.space].holdings
+                wanted = holdings.tombstones_over(effect.shipments)
+                if wanted:
+                    self._corrections.append((effect.peer, effect.space, wanted))
 
     def _apply(self, effect: effects.Apply) -> None:
         replica = self._state.replicas[effect.space]
@@ -318,6 +331,10 @@ def _of_astray(replica: Replica, device: DeviceId, is_ours: bool) -> str:
         f" {space}: its disk was copied, or somebody else has its key. Both versions are kept, and"
         " no more is taken under that number. Ask whether this is known there."
     )
+
+
+def _correction(replica: Replica, wanted: tuple[Wanted, ...]) -> Tombstones:
+    return Tombstones(replica.id, replica.holdings.shipments(wanted, PAGE_SIZE_BYTES_MAX))
 
 
 def _answer(replica: Replica, question: Question) -> Sums | Records:

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 
 from sharefs.records.commit import Commit, decode_commit
 from sharefs.records.ids import DeviceId, RecordHash
-from sharefs.records.record import hash_record
+from sharefs.records.record import decode_record, encode_record, hash_record
 from sharefs.store.ledger import Ledger
 from sharefs.store.sums import RUN_SEQUENCES
 from sharefs.sync.reconciliation import Author, part_width
+from sharefs.tree.dead import is_dead
 from sharefs.wire.audit import DIGEST_SIZE_BYTES, SPAN_PARTS, Span, Wanted
 from sharefs.wire.sync import Shipment
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """The heads of one space that are by members' devices: others may have none of the rest."""
+    """The heads of one space that are by members' devices: others may have none of the rest. Dead
+    ones are here if asked for, and neither summed up nor listed: others may have dropped them."""
 
     ledger: Ledger
     space: int
@@ -46,7 +48,7 @@ class Holdings:
         return [(count, value % 2**256) for count, value in parts]
 
     def listed(self, span: Span) -> list[tuple[int, RecordHash]]:
-        records = self.ledger.records_in(self.space, *span.author, span.first, span.last)
+        records = self.ledger.counted_in(self.space, span.author, span.first, span.last)
         return sorted((sequence, hash_record(data)) for sequence, data in records)
 
     def hashes_at(self, author: Author, sequence: int) -> list[RecordHash]:
@@ -68,6 +70,18 @@ class Holdings:
                     return _shipped(found)
                 found[commit].append((each.sequence - commit.first, data))
         return _shipped(found)
+
+    def tombstones_over(self, shipments: Iterable[Shipment]) -> tuple[Wanted, ...]:
+        """The heads of dead items that dominate what is shipped."""
+        shipped = [decode_record(data) for each in shipments for _, data in each.records]
+        heads = self.ledger.heads_of(self.space, dict.fromkeys(record.item for record in shipped))
+        found = [
+            (head.coordinate, hash_record(encode_record(head)))
+            for record in shipped
+            for head in heads.get(record.item, ())
+            if head.dominates(record) and is_dead(heads[record.item])
+        ]
+        return tuple(Wanted(*at, hash[:DIGEST_SIZE_BYTES]) for at, hash in dict.fromkeys(found))
 
     def _wanted(self, wanted: Wanted) -> list[bytes]:
         at = wanted.sequence

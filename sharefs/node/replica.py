@@ -43,6 +43,7 @@ from sharefs.store.shelf import Shelf
 from sharefs.sync.events import Stands
 from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship, within
 from sharefs.tree import operations
+from sharefs.tree.dead import is_dead
 from sharefs.tree.operations import Change
 from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
@@ -296,7 +297,7 @@ class Replica:
             return False
         heads = self._ledger.heads_of(self.number, [record.item for record, _ in records])
         return commit.last > self.frontier.get(self._own, 0) or not all(
-            any(head.dominates(record) for head in heads.get(record.item, []))
+            is_dead([record]) or any(head.dominates(record) for head in heads.get(record.item, []))
             for record, _ in records
         )
 

@@ -38,6 +38,11 @@ INCARNATION_SIZE_BYTES = 8
 _NOWHERE = ItemId(b"")
 _SEQUENCE_MAX = 2**62
 _DIGEST_SIZE_BYTES = 16
+_COUNTED = (
+    "FROM record WHERE space = ? AND device = ? AND incarnation = ? AND sequence BETWEEN ? AND ?"
+    " AND dead = 0"
+)
+_Numbered = tuple[int, bytes]
 _ADD_HEAD = Insertion("INSERT INTO record (space, item, device, incarnation, sequence, data)", 6)
 
 _decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -304,37 +309,53 @@ class Ledger:
     def records_in(
         self, number: int, device: DeviceId, incarnation: Incarnation, first: int, last: int
     ) -> list[tuple[int, bytes]]:
-        """Those of an author's records from `first` to `last` that are heads, with sequences."""
+        """Those of an author's records from `first` to `last` that are heads, dead ones too, with
+        sequences."""
         return self._connection.execute(
             "SELECT sequence, data FROM record WHERE space = ? AND device = ? AND incarnation = ?"
             " AND sequence BETWEEN ? AND ? ORDER BY sequence",
             (number, device, incarnation, first, min(last, _SEQUENCE_MAX)),
         ).fetchall()
 
+    def counted_in(self, number: int, author: Author, first: int, last: int) -> list[_Numbered]:
+        """As `records_in`, without dead ones: those that are in sums."""
+        return self._connection.execute(
+            f"SELECT sequence, data {_COUNTED} ORDER BY sequence",
+            (number, *author, first, min(last, _SEQUENCE_MAX)),
+        ).fetchall()
+
     def sums(self, number: int) -> dict[Author, int]:
-        """The sum of the hashes of each author's heads, as `store.sums` says."""
+        """The sum of the hashes of each author's heads that are not dead, as `store.sums` says."""
         return self._writer.sums.authors(number)
 
     def runs(
         self, number: int, author: Author, first: int, last: int
     ) -> list[tuple[int, int, int]]:
-        """The first sequence, count and sum of each run with heads of an author, from one sequence
-        to another, which are the ends of runs. Between transactions."""
+        """The first sequence, count and sum of each run with counted heads of an author, from one
+        sequence to another, which are the ends of runs. Between transactions."""
         runs = self._writer.sums.runs(number, author, first // RUN_SEQUENCES, last // RUN_SEQUENCES)
         return [(run * RUN_SEQUENCES, count, value) for run, count, value in runs]
 
     def extent(self, number: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
-        """The lowest and the highest sequence of an author's heads, from one to another."""
-        # One at a time, as SQLite uses an index for a minimum or a maximum that stands alone.
-        found = [
-            self._column(
-                f"SELECT {end}(sequence) FROM record WHERE space = ? AND device = ?"
-                " AND incarnation = ? AND sequence BETWEEN ? AND ?",
-                (number, *author, first, min(last, _SEQUENCE_MAX)),
-            )[0]
-            for end in ("min", "max")
-        ]
-        return None if found[0] is None else (found[0], found[1])
+        """The lowest and the highest sequence of an author's counted heads, from one to another,
+        which are the ends of runs, or within one run. Between transactions."""
+        last = min(last, _SEQUENCE_MAX)
+        if last - first >= RUN_SEQUENCES:
+            # Only the first and the last run are looked through: there may be a million dead ones.
+            runs = self._writer.sums.ends(
+                number, author, first // RUN_SEQUENCES, last // RUN_SEQUENCES
+            )
+            if runs is None:
+                return None
+            first, last = runs[0] * RUN_SEQUENCES, (runs[1] + 1) * RUN_SEQUENCES - 1
+            ends = [(first, first + RUN_SEQUENCES - 1), (last - RUN_SEQUENCES + 1, last)]
+        else:
+            ends = [(first, last), (first, last)]
+        lowest, highest = (
+            self._column(f"SELECT {which}(sequence) {_COUNTED}", (number, *author, *end))[0]
+            for which, end in zip(("min", "max"), ends, strict=True)
+        )
+        return None if lowest is None else (lowest, highest)
 
     def commits_at(self, number: int, author: Author, sequence: int) -> list[bytes]:
         """The commits that have an author's sequence: one, or more if the author went astray."""
@@ -363,11 +384,12 @@ class Ledger:
         """Forget a head that is dominated."""
         dropped = self._column(
             "DELETE FROM record WHERE space = ? AND device = ? AND incarnation = ?"
-            " AND sequence = ? AND item = ? RETURNING data",
+            " AND sequence = ? AND item = ? RETURNING CASE WHEN dead = 0 THEN data END",
             (number, *record.coordinate, record.item),
         )
         for data in dropped:
-            self._writer.sums.remove(number, record.coordinate, data)
+            if data is not None:
+                self._writer.sums.remove(number, record.coordinate, data)
 
     # --- addresses and settings -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from sharefs.records.ids import ContentId, DeviceId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.store.connection import ROW_COLUMNS, Touched, Writer
+from sharefs.store.dead import Dead
 from sharefs.store.groups import among, in_groups
 from sharefs.store.ledger import Ledger
 from sharefs.store.rows import SAVE_ROW, SELECT_ROWS, shown_of, values_of
@@ -27,6 +28,7 @@ class Shelf:
         self._writer = writer
         self._ledger = Ledger(writer)
         self._space = space
+        self.dead = Dead(writer, space)
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -49,6 +51,18 @@ class Shelf:
     def drop_head(self, record: Record) -> None:
         """Forget a head."""
         self._ledger.drop_head(self._space, record)
+
+    def set_dead(self, item: ItemId, dead: bool) -> None:
+        """Whether an item's heads are tombstones, and nothing else; those of folders count as
+        alive."""
+        self.dead.set_dead(item, dead)
+
+    def forget_dead(self, item: ItemId) -> None:
+        """Forget a dead item: its heads, and its rows."""
+        self.dead.forget(item)
+        winner = self.winner(item)
+        for row in [*([winner] if winner else []), *self.losers(item)]:
+            self.erase(row.ino)
 
     # --- rows of an item ------------------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 The fingerprint of a set of records is the sum, modulo 2**256, of their hashes: a record's bytes
 tell its coordinate too, so that its hash stands for both. Sums are kept for every run of
 RUN_SEQUENCES of an author, so that a part of a million records is summed up from a few thousand
-rows. What a transaction changes is gathered, and written once for a run, before it commits.
+rows. The tombstones of items that are nothing but deleted are in no sum, so that nobody misses one
+that another has collected. What a transaction changes is gathered, and written once for a run,
+before it commits.
 """
 
 import sqlite3
@@ -24,7 +26,7 @@ _Run = tuple[int, DeviceId, Incarnation, int]
 class Sums:
     """The sums of all spaces. On the writing connection, in the loop.
 
-    Invariant: between transactions, the rows say what the heads' rows add up to.
+    Invariant: between transactions, the rows say what the heads' rows add up to, but for dead ones.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -35,11 +37,11 @@ class Sums:
         """By space, what `authors` answers, once it was asked for."""
 
     def add(self, space: int, at: Coordinate, data: bytes) -> None:
-        """A head was kept."""
+        """A head was kept, or is dead no more."""
         self._change(space, at, 1, int.from_bytes(blake3(data).digest()))
 
     def remove(self, space: int, at: Coordinate, data: bytes) -> None:
-        """A head was dropped."""
+        """A head was dropped, or is dead."""
         self._change(space, at, -1, -int.from_bytes(blake3(data).digest()))
 
     def _change(self, space: int, at: Coordinate, count: int, value: int) -> None:
@@ -76,6 +78,20 @@ class Sums:
             (space, *author, first, last),
         )
         return [(number, count, int.from_bytes(value)) for number, count, value in rows]
+
+    def ends(self, space: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
+        """The first and the last of an author's runs from number `first` to `last`."""
+        assert not self._changes, "what is asked for is committed"
+        # One at a time, as SQLite uses an index for a minimum or a maximum that stands alone.
+        lowest, highest = (
+            self._connection.execute(
+                f"SELECT {which}(number) FROM run WHERE space = ? AND device = ?"
+                " AND incarnation = ? AND number BETWEEN ? AND ?",
+                (space, *author, first, last),
+            ).fetchone()[0]
+            for which in ("min", "max")
+        )
+        return None if lowest is None else (lowest, highest)
 
     def flush(self) -> None:
         """Write what was gathered: before COMMIT."""

@@ -61,6 +61,15 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Correct:
+    """Send a peer the tombstones, of dead items, that dominate some of these, which it gave us."""
+
+    peer: DeviceId
+    space: SpaceId
+    shipments: tuple[Shipment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AddOperations:
     """Add to a space's roster."""
 
@@ -102,6 +111,7 @@ Effect = (
     | Answer
     | Compare
     | Apply
+    | Correct
     | AddOperations
     | RenewIncarnation
     | NotePassed

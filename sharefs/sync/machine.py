@@ -23,7 +23,8 @@ it had that record, and the frontier at the end of the pass would claim it.
 An audit (I8; see `audit`) repairs what passes can not: equal frontiers with unequal heads, which a
 bug leaves, or a liar, or a sender that lost its disk for good in the middle of a pass, as the last
 page may have brought records that no frontier claims. Each side asks for what it lacks, and merges
-no frontier.
+no frontier. Heads of dead items (see `node.collection`) are in no fingerprint and not asked for:
+who is given what one of them dominates sends it to the giver.
 
 The serving side keeps no state: a `Pull` names the frontier and the cursor. Ignored: pages that
 were not asked for, or for a pass that was dropped, as a page read before the ones before it may
@@ -40,6 +41,7 @@ from sharefs.sync.effects import (
     Answer,
     Apply,
     Compare,
+    Correct,
     Effect,
     NotePassed,
     RenewIncarnation,
@@ -69,7 +71,7 @@ from sharefs.sync.shipment import (
     is_beyond,
     within,
 )
-from sharefs.wire.audit import AskRecords, AskSums, Records, Sums
+from sharefs.wire.audit import AskRecords, AskSums, Records, Sums, Tombstones
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import (
     PUSH_TOLD_MAX,
@@ -243,7 +245,7 @@ class Sync:
                 return self._push_received(peer, space, message, now)
             case Idle():
                 return self._idle_received(peer, space, message)
-            case AskSums() | AskRecords() | Sums() | Records():
+            case AskSums() | AskRecords() | Sums() | Records() | Tombstones():
                 return self._audit_received(peer, space, message, now)
 
     def _summary_received(
@@ -296,8 +298,14 @@ class Sync:
         return [Send(peer, question)]
 
     def _audit_received(
-        self, peer: DeviceId, space: _Space, message: Question | Sums | Records, now: float
+        self,
+        peer: DeviceId,
+        space: _Space,
+        message: Question | Sums | Records | Tombstones,
+        now: float,
     ) -> list[Effect]:
+        if isinstance(message, Tombstones):
+            return [Apply(peer, message.space, message.shipments, {})]
         if isinstance(message, Question):
             if isinstance(message, AskSums):
                 check(message)
@@ -309,8 +317,9 @@ class Sync:
             assert isinstance(asked, AskSums), "sums answer a question for them"
             return [Compare(peer, asked.spans, message)]
         apply = Apply(peer, message.space, message.shipments, {})
+        correct = Correct(peer, message.space, message.shipments)
         question = space.auditing.fetched(message)
-        return [apply, *([Send(peer, question)] if question else [])]
+        return [apply, correct, *([Send(peer, question)] if question else [])]
 
     def _compared(self, event: Compared) -> list[Effect]:
         auditing = self._spaces[event.space].auditing

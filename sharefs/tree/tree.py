@@ -31,6 +31,7 @@ from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
 from sharefs.records.ids import ROOT, ContentId, ItemId
 from sharefs.records.record import Record
 from sharefs.records.shown import Shown
+from sharefs.tree.dead import is_dead
 from sharefs.tree.names import Label, assign_names, could_be_made
 
 
@@ -47,6 +48,11 @@ class Shelf(Protocol):
 
     def add_head(self, record: Record, data: bytes) -> None: ...
     def drop_head(self, record: Record) -> None: ...
+
+    def set_dead(self, item: ItemId, dead: bool) -> None:
+        """What `is_dead` says of its heads; told when they changed and are dead, or were."""
+        ...
+
     def winner(self, item: ItemId) -> Shown | None: ...
 
     def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
@@ -127,6 +133,7 @@ class Tree:
         self._unnamed.clear()
         items = {record.item for record, _ in records}.difference(drawn)
         known = self._shelf.heads_of(sorted(items))
+        before = dict(known)
         changed: dict[ItemId, list[Record]] = {}
         for record, data in records:
             heads = self._keep(record, data, known.get(record.item, []))
@@ -135,6 +142,9 @@ class Tree:
         self._look_up([item for item in changed if item in items])
         self._winners.update(dict.fromkeys(drawn))
         for item, heads in changed.items():
+            dead = is_dead(heads)
+            if dead or is_dead(before.get(item, [])):
+                self._shelf.set_dead(item, dead)
             self._settle(item, heads, inos or {})
         while self._unnamed:
             place = next(iter(self._unnamed))

@@ -72,7 +72,7 @@ class Split(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, ta
 
 
 class Listed(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
-    """All heads in the span asked for."""
+    """All heads in the span asked for, but for those of dead items."""
 
     records: Annotated[tuple[tuple[Count, Digest], ...], Meta(max_length=LISTED_MAX)]
 
@@ -101,4 +101,12 @@ class Records(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
     space: SpaceId
     audit: Count
+    shipments: Annotated[tuple[Shipment, ...], Meta(max_length=WANTED_MAX)]
+
+
+class Tombstones(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=60):
+    """What dominates records that the sender was given in an audit: they were deleted. As
+    tombstones are in no sum, they are not asked for."""
+
+    space: SpaceId
     shipments: Annotated[tuple[Shipment, ...], Meta(max_length=WANTED_MAX)]

@@ -34,6 +34,7 @@ SyncMessage = (
     | audit.Sums
     | audit.AskRecords
     | audit.Records
+    | audit.Tombstones
 )
 TransferMessage = (
     transfer.Ask

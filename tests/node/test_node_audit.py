@@ -138,6 +138,48 @@ def test_what_was_dominated_meanwhile_does_not_come_back(anna_side: Side, bob_si
     assert len(fingerprints(anna_side, bob_side)) == 1
 
 
+def forget_deletes(side: Side) -> int:
+    """As after the grace; how many."""
+    shelf = side.replica.shelf
+    with side.store.transaction():
+        due = shelf.dead.since((0.0, 0), 1.0, 1.0, 100)
+        for *_, item in due:
+            shelf.forget_dead(item)
+    return len(due)
+
+
+def test_nobody_misses_a_delete_that_another_has_forgotten(anna_side: Side, bob_side: Side) -> None:
+    for number in (1, 2):
+        bob_side.apply(anna_side.file(number, f"{number}"))
+    bob_side.apply(anna_side.remove(anna_side.item(1)))
+    assert len(fingerprints(anna_side, bob_side)) == 1
+    assert forget_deletes(bob_side) == 1
+    assert len(fingerprints(anna_side, bob_side)) == 1
+    assert not audit(anna_side, bob_side)[1:]
+    assert bob_side.names() == ["2"]
+    assert forget_deletes(bob_side) == 0
+
+
+def test_a_delete_that_was_withheld_is_sent_for_what_it_deleted(
+    anna_side: Side, bob_side: Side
+) -> None:
+    bob_side.apply(anna_side.file(1, "a"))
+    anna_side.remove(anna_side.item(1))
+    bob_side.replica._advance(dict(anna_side.replica.frontier))
+    assert len(fingerprints(anna_side, bob_side)) == 2
+    assert audit(bob_side, anna_side)[1:] == [], "nothing that is told is lacking"
+    assert bob_side.names() == ["a"]
+    holdings = bob_side.replica.holdings
+    author = (ANNA.device, anna_side.replica.incarnation)
+    wanted = [Wanted(*author, at, hash[:16]) for at, hash in holdings.listed(Span(*author, 0, 16))]
+    given = holdings.shipments(wanted, 10_000)
+    over = anna_side.replica.holdings.tombstones_over(given)
+    bob_side.apply(list(anna_side.replica.holdings.shipments(over, 10_000)), {})
+    assert bob_side.names() == []
+    assert len(fingerprints(anna_side, bob_side)) == 1
+    assert anna_side.replica.holdings.tombstones_over(()) == ()
+
+
 def test_an_answer_holds_as_much_as_a_message(
     anna_side: Side, bob_side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,76 @@ def test_an_own_commit_that_was_collected_and_comes_back_is_no_news(
     assert anna.read("a.txt") == b"5"
 
 
+# --- tombstones ---------------------------------------------------------------------------------
+
+
+def count(party: Party, what: str) -> int:
+    connection = party.node.state.store.connection
+    return party.node.loop.call(
+        lambda: int(connection.execute(f"SELECT count(*) FROM {what}").fetchone()[0])
+    )
+
+
+def tombstones(party: Party) -> int:
+    return count(party, "record WHERE dead = 1")
+
+
+def rows(party: Party) -> int:
+    return count(party, "entry")
+
+
+AFTER_GRACE_S = LATER_S + 1.1 * collection.TOMBSTONE_GRACE_SECONDS
+
+
+def test_tombstones_go_after_their_grace_at_different_times(anna: Party, bob: Party) -> None:
+    for name in ("a.txt", "b.txt", "kept.txt"):
+        anna.write(name, b"a")
+    anna.node.core.symlink(anna.top(), "link", "a.txt")
+    agree("kept.txt", anna, bob)
+    for name in ("a.txt", "b.txt", "link"):
+        anna.remove(name)
+    until(lambda: bob.names() == ["kept.txt"])
+    rounds_pass(anna, bob)
+    assert tombstones(anna) == tombstones(bob) == 3
+    before = rows(anna)
+    collect(anna, AFTER_GRACE_S)
+    assert (tombstones(anna), tombstones(bob), rows(anna)) == (0, 3, before - 3)
+    rounds_pass(anna, bob)
+    assert (tombstones(anna), tombstones(bob)) == (0, 3), "nobody sends them back"
+    collect(bob, AFTER_GRACE_S)
+    assert tombstones(bob) == 0
+    collected(anna, bob, count=2)
+    anna.write("a.txt", b"again")
+    agree("a.txt", anna, bob)
+    assert bob.names() == anna.names() == ["a.txt", "kept.txt"]
+
+
+def test_tombstones_stay_while_somebody_has_not_passed_them(anna: Party, bob: Party) -> None:
+    anna.write("a.txt", b"a")
+    agree("a.txt", anna, bob)
+    rounds_pass(anna, bob)
+    bob.down()
+    anna.remove("a.txt")
+    for _ in range(4):
+        collect(anna)
+        collect(anna, AFTER_GRACE_S)
+    assert tombstones(anna) == 1
+    bob.up()
+    meet(anna, bob)
+    until(lambda: bob.names() == [])
+
+
+def test_tombstones_of_folders_stay(anna: Party, bob: Party) -> None:
+    anna.node.core.mkdir(anna.top(), "folder")
+    agree("folder", anna, bob)
+    anna.node.core.rmdir(anna.top(), "folder")
+    until(lambda: bob.names() == [])
+    before = rows(anna)
+    rounds_pass(anna, bob)
+    collect(anna, AFTER_GRACE_S)
+    assert rows(anna) == before
+
+
 # --- contents -----------------------------------------------------------------------------------
 
 

@@ -141,6 +141,14 @@ MENDED = {
         {"view"},
     ),
     "another size": ("UPDATE entry SET size = 1 WHERE name = 'long.bin'", {"view"}),
+    "a live item noted as deleted": (
+        "UPDATE record SET dead = 1 WHERE item IN (SELECT item FROM entry WHERE name = 'a.txt')",
+        {"record"},
+    ),
+    "a deleted item noted as live": (
+        "UPDATE record SET dead = 0 WHERE dead = 1",
+        {"record"},
+    ),
     "a wrong sum": ("UPDATE run SET sum = zeroblob(32)", {"record"}),
     "a sum gone": ("DELETE FROM run", {"record"}),
     "a sum too many": (
@@ -221,8 +229,8 @@ def test_a_dominated_record_is_dropped(home: Party) -> None:
     with closing(sqlite3.connect(home.home.database_file)) as connection:
         for row in rows:
             connection.execute(
-                "INSERT INTO record SELECT 5000 + ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS"
-                " (SELECT 1 FROM record WHERE sequence = ?6)",
+                "INSERT INTO record SELECT 5000 + ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"
+                " WHERE NOT EXISTS (SELECT 1 FROM record WHERE sequence = ?6)",
                 row,
             )
         connection.commit()

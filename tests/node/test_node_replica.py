@@ -102,6 +102,10 @@ class Side:
         row = self.row(item)
         return self.author(operations.move(row, [self.head(row)], ROOT, name))
 
+    def remove(self, item: ItemId) -> list[Shipment]:
+        row = self.row(item)
+        return self.author(operations.remove(row, [self.head(row)]))
+
 
 Make = Callable[[Identity], Side]
 

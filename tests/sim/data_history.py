@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from msgspec.structs import replace
 
-from sharefs.node import replica
+from sharefs.node import collection, replica
 from sharefs.records import commit
 from sharefs.records.ids import ROOT, ItemId
 from sharefs.records.record import Record
@@ -34,6 +34,8 @@ GAPS_SECONDS = (0.0, 0.0, 0.05, 0.5, 4.0)
 DOWN_SECONDS_MAX = 8.0
 CALM_SECONDS_MAX = 120.0
 CALM_STEP_SECONDS = 2.0
+SHORT_SECONDS, LONG_SECONDS = 1.0, 1e12
+"""For which a tombstone is kept."""
 
 
 class DataHistory:
@@ -64,6 +66,7 @@ class DataHistory:
         # Who believes a liar has less than it thinks, until an audit finds that.
         self.model.trusting = not self.faults.withhold
         self.model.unequivocal = not (self.faults.clone or self.faults.equivocate)
+        collection.TOMBSTONE_GRACE_SECONDS = grace_seconds(self.faults)
         self.steps = chance.choice((6, 12, 12, 24, 40))
 
     def run(self) -> None:
@@ -167,10 +170,17 @@ class DataHistory:
         tables = [device.disk.committed for device in self.devices]
         return all(
             other.frontier == tables[0].frontier
-            and other.records.keys() == tables[0].records.keys()
+            and other.records.keys() - other.dead == tables[0].records.keys() - tables[0].dead
             and other.operations.keys() == tables[0].operations.keys()
             for other in tables
         )
+
+
+def grace_seconds(faults: Faults) -> float:
+    """Much shorter than a person is given. But what sets a disk back, or withholds something that
+    only an audit brings, has to be over by then: else nothing is dropped."""
+    slow = faults.restore or faults.power_cut or faults.withhold
+    return LONG_SECONDS if slow else SHORT_SECONDS
 
 
 def held_by(device: DataDevice) -> Held:
@@ -199,4 +209,6 @@ def quickly() -> Iterator[None]:
         patch.setattr(roster, "verify", verify_either)
         patch.setattr(replica, "fold", fold_once)
         patch.setattr(replica, "PAGE_COMMITS_MAX", PAGE_COMMITS)
+        # Each history sets its own.
+        patch.setattr(collection, "TOMBSTONE_GRACE_SECONDS", LONG_SECONDS)
         yield

@@ -55,6 +55,8 @@ class Tables:
     shelf: MemoryShelf = field(default_factory=MemoryShelf)
     records: dict[bytes, Record] = field(default_factory=dict)
     """The heads."""
+    dead: dict[bytes, float] = field(default_factory=dict)
+    """Those of dead items, and since when."""
     sums: dict[tuple[DeviceId, Incarnation], int] = field(default_factory=dict)
     """Of the hashes of each author's heads."""
     next_ino: int = 100
@@ -71,6 +73,7 @@ class Tables:
             self.commit_count,
             self.shelf.copy(),
             dict(self.records),
+            dict(self.dead),
             dict(self.sums),
             self.next_ino,
             dict(self.passed),
@@ -87,7 +90,27 @@ class Tables:
         self.shelf.drop_head(record)
         data = encode_record(record)
         del self.records[data]
-        self._count(record, data, -1)
+        if self.dead.pop(data, None) is None:
+            self._count(record, data, -1)
+
+    def set_dead(self, item: ItemId, dead: bool) -> None:
+        """Whether an item is, with all its heads."""
+        for record in self.shelf.heads(item):
+            data = encode_record(record)
+            if dead and data not in self.dead:
+                self.dead[data] = 0.0
+                self._count(record, data, -1)
+            elif not dead and data in self.dead:
+                del self.dead[data]
+                self._count(record, data, 1)
+
+    def forget_dead(self, item: ItemId) -> None:
+        """Its heads and rows go."""
+        for record in self.shelf.heads(item):
+            self.drop(record)
+        rows = self.shelf.rows
+        for ino in [ino for ino, row in rows.items() if row.item == item]:
+            self.shelf.erase(ino)
 
     def _count(self, record: Record, data: bytes, sign: int) -> None:
         author = record.coordinate[:2]
@@ -326,6 +349,12 @@ class MemoryLedger:
             and first <= record.sequence <= last
         )
 
+    def counted_in(
+        self, number: int, author: Author, first: int, last: int
+    ) -> list[tuple[int, bytes]]:
+        records = self.records_in(number, *author, first, last)
+        return [(at, data) for at, data in records if data not in self._store.tables.dead]
+
     def sums(self, number: int) -> dict[tuple[DeviceId, Incarnation], int]:
         return self._store.tables.sums
 
@@ -335,7 +364,8 @@ class MemoryLedger:
         found: dict[int, list[int]] = {}
         for data, record in self._store.tables.records.items():
             at = record.coordinate
-            if at[:2] == author and first <= at.sequence <= last:
+            counts = data not in self._store.tables.dead
+            if counts and at[:2] == author and first <= at.sequence <= last:
                 run = found.setdefault(at.sequence // RUN_SEQUENCES, [0, 0])
                 run[0] += 1
                 run[1] += int.from_bytes(hash_record(data))
@@ -345,11 +375,7 @@ class MemoryLedger:
         ]
 
     def extent(self, number: int, author: Author, first: int, last: int) -> tuple[int, int] | None:
-        found = [
-            at.sequence
-            for at in (record.coordinate for record in self._store.tables.records.values())
-            if at[:2] == author and first <= at.sequence <= last
-        ]
+        found = [at for at, _ in self.counted_in(number, author, first, last)]
         return (min(found), max(found)) if found else None
 
     def commits_at(self, number: int, author: Author, sequence: int) -> list[bytes]:
@@ -369,6 +395,26 @@ def _by_number(kept: tuple[int, Commit, bytes]) -> int:
     return kept[0]
 
 
+class MemoryDead:
+    """Stands in for `Dead`."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    def since(
+        self, after: tuple[float, int], before: float, now: float, limit: int
+    ) -> list[tuple[float, int, ItemId]]:
+        tables = self._store.tables
+        if not all(tables.dead.values()):
+            tables = self._store.writing()
+            tables.dead = {data: since or now for data, since in tables.dead.items()}
+        return [
+            (since, 0, tables.records[data].item)
+            for data, since in sorted(tables.dead.items())
+            if since <= before
+        ]
+
+
 WRITES = frozenset({"save", "erase"})
 
 
@@ -383,6 +429,16 @@ class OpenShelf:
 
     def drop_head(self, record: Record) -> None:
         self._store.writing().drop(record)
+
+    def set_dead(self, item: ItemId, dead: bool) -> None:
+        self._store.writing().set_dead(item, dead)
+
+    @property
+    def dead(self) -> MemoryDead:
+        return MemoryDead(self._store)
+
+    def forget_dead(self, item: ItemId) -> None:
+        self._store.writing().forget_dead(item)
 
     def __getattr__(self, name: str) -> Any:
         tables = self._store.writing() if name in WRITES else self._store.tables

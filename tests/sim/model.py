@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.entry import decode_entry
+from sharefs.records.entry import EntryType, decode_entry
 from sharefs.records.ids import ContentId, Coordinate, DeviceId, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.records.shown import Shown
@@ -44,6 +44,21 @@ class Held:
     data: dict[bytes, Record]
     view: list[Shown]
     """All rows, less what is each device's own business: inode numbers, and what bytes are here."""
+
+    @property
+    def alive(self) -> frozenset[bytes]:
+        """The heads of all items but those that are nothing but deleted: of these, each device
+        keeps what it likes."""
+        return frozenset(data for data, head in self.data.items() if not self.is_dead(head.item))
+
+    @property
+    def shown(self) -> list[Shown]:
+        """The rows of these."""
+        return [row for row in self.view if not self.is_dead(row.item)]
+
+    def is_dead(self, item: ItemId) -> bool:
+        """Whether there is nothing of it, or but tombstones."""
+        return all(map(is_tombstone, self.heads.get(item, ())))
 
     def covers(self, record: Record) -> bool:
         """Whether it is held, or something that dominates it."""
@@ -160,7 +175,9 @@ class Model:
         for version in self.versions.values() if self.trusting else ():
             record = version.record
             claimed = held.frontier.get((record.device, record.incarnation), 0)
-            assert record.sequence > claimed or held.covers(record), (
+            shown = frozenset(head.coordinate for head in held.heads.get(record.item, ()))
+            there = held.covers(record) or self._was_deleted(record.item, record.coordinate, shown)
+            assert record.sequence > claimed or there, (
                 f"{held.name}'s frontier claims {_brief(record)}, which is not there"
             )
         for item, heads in held.heads.items():
@@ -185,11 +202,21 @@ class Model:
         )
         seen = NOTHING.union(*pasts)
         gone = (self._shown.get((held.name, item), NOTHING) & self.versions.keys()) - seen
+        gone = frozenset(at for at in gone if not self._was_deleted(item, at, shown))
         assert not gone, (
             f"{held.name} had {_all(self.versions[at].record for at in gone)}, and shows"
             f" {_all(heads)}, whose writers had not seen that"
         )
         self._shown[held.name, item] = seen
+
+    def _was_deleted(self, item: ItemId, at: Coordinate, shown: Coordinates) -> bool:
+        """Whether somebody who had seen it deleted the item, and nothing is shown that they had
+        seen: the tombstone may have been forgotten, and only then something else come."""
+        pasts = [self.versions[k].past for k in self._of_item[item] if self._is_tombstone(k)]
+        return any(at in past and not past & shown for past in pasts)
+
+    def _is_tombstone(self, at: Coordinate) -> bool:
+        return is_tombstone(self.versions[at].record)
 
     # --- what must be so in the end -------------------------------------------------------------
 
@@ -198,9 +225,9 @@ class Model:
         first = disks[0]
         for held in disks:
             self.check(held)
-            assert held.data == first.data, f"{held.name} and {first.name} have other heads"
+            assert held.alive == first.alive, f"{held.name} and {first.name} have other heads"
             assert held.frontier == first.frontier, f"{held.name} and {first.name} know less"
-            assert held.view == first.view, f"{held.name} and {first.name} show other things"
+            assert held.shown == first.shown, f"{held.name} and {first.name} show other things"
         self._check_names(first)
         if self.unequivocal:
             self._check_winners(first)
@@ -234,6 +261,16 @@ def _reaches(seen: Coordinates, at: Coordinate) -> bool:
     """Whoever has seen a device's fifth version of an item is taken to have seen its fourth: a
     version vector can not say otherwise."""
     return any(s[:2] == at[:2] and s.sequence >= at.sequence for s in seen)
+
+
+def is_tombstone(record: Record) -> bool:
+    """Whether it deletes a file or a link. What is deleted of a folder says its name, if something
+    in it lives on."""
+    try:
+        entry = decode_entry(record.body)
+    except RemoteProtocolError:
+        return False
+    return entry.deleted and entry.type is not EntryType.FOLDER
 
 
 def _content_of(record: Record) -> ContentId | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sharefs.node import desk
+from sharefs.node.collection import Collection
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.records.entry import Entry
@@ -83,6 +84,10 @@ def _parents_only(superseded: list[Record]) -> tuple[ContextEntry, ...]:
     return tuple(sorted(record.coordinate for record in superseded))
 
 
+def _forget_at_once(self: Collection, replica: Replica) -> Frontier:
+    return replica.shown_frontier()
+
+
 TIMER_FIRED = Sync._timer_fired
 PAGE_RECEIVED = Sync._page_received
 ENTRIES = tree.entries_among
@@ -106,6 +111,7 @@ BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
         (desk, "context_of", _parents_only),
         (operations, "context_of", _parents_only),
     ],
+    "a tombstone that goes before all have it": [(Collection, "stable", _forget_at_once)],
     "a loser that its own device silently replaces": [
         (operations, "unseen_losers", lambda *_: []),
     ],

@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
+from sharefs.node import collection
+from sharefs.node.holdings import Holdings
 from sharefs.records.ids import PublicKey
 from sharefs.sync import machine
-from sharefs.wire.message import decode_message
-from sharefs.wire.sync import Idle, Push
-from tests.sim.data_history import DataHistory, quickly
+from sharefs.wire.message import decode_message, encode_message
+from sharefs.wire.sync import Idle, Page, Push
+from tests.sim.data_history import LONG_SECONDS, DataHistory, quickly
 from tests.sim.data_node import TOP_INO, DataDevice
-from tests.sim.faults import PEACE
+from tests.sim.faults import PEACE, Faults
 from tests.sim.network import Frames
 from tests.sim.surroundings import simulated
 
@@ -57,8 +60,20 @@ def make_folder(history: DataHistory, device: DataDevice, name: str) -> None:
     history.agenda.run_until(history.agenda.now + MADE_DURABLE_SECONDS)
 
 
+def make_link(history: DataHistory, device: DataDevice, name: str) -> None:
+    node = device.node
+    assert node is not None, "at peace, everybody is awake"
+
+    def make() -> None:
+        node.desk.make_symlink(TOP_INO, name, "elsewhere")
+
+    device.guarded(make)
+    history.agenda.run_until(history.agenda.now + SETTLE_SECONDS)
+
+
 def shows(device: DataDevice, name: str) -> bool:
-    return any(row.shown == name for row in device.disk.committed.shelf.rows.values())
+    rows = device.disk.committed.shelf.rows.values()
+    return any(row.live and row.shown == name for row in rows)
 
 
 def pushes_heard(history: DataHistory) -> list[tuple[PublicKey, PublicKey]]:
@@ -132,3 +147,80 @@ def test_in_a_ring_news_goes_over_each_link_at_most_once_in_each_direction(
     assert all(shows(device, "news") for device in others)
     assert len(heard) == len(set(heard))
     assert len(others) <= len(heard) <= len(others) + 1
+
+
+def remove(history: DataHistory, device: DataDevice, name: str) -> None:
+    node = device.node
+    assert node is not None, "at peace, everybody is awake"
+    rows = device.disk.committed.shelf.rows.values()
+    (row,) = (row for row in rows if row.shown == name)
+    device.guarded(lambda: node.desk.remove(row.ino))
+    history.agenda.run_until(history.agenda.now + MADE_DURABLE_SECONDS)
+
+
+def restore(history: DataHistory, device: DataDevice) -> None:
+    device.kill()
+    device.disk.restore(with_token=False)
+    device.start()
+    history.network.heal()
+    history.agenda.run_until(history.agenda.now + PEACE_SECONDS)
+
+
+def tombstones(history: DataHistory) -> list[int]:
+    return [len(device.disk.committed.dead) for device in history.devices]
+
+
+@pytest.mark.parametrize("within_the_grace", [True, False])
+def test_a_disk_that_is_set_back_brings_nothing_back_within_the_grace(
+    peaceful: DataHistory, monkeypatch: pytest.MonkeyPatch, within_the_grace: bool
+) -> None:
+    """And after it, brings it back for all alike."""
+    first, second, *_ = link_all(peaceful)
+    grace = 2 * SETTLE_SECONDS if within_the_grace else 1.0
+    monkeypatch.setattr(collection, "TOMBSTONE_GRACE_SECONDS", grace)
+    make_link(peaceful, first, "news")
+    assert second.node is not None, "at peace, everybody is awake"
+    second.node.store.make_durable()
+    second.disk.back_up()
+    assert shows(second, "news")
+    remove(peaceful, first, "news")
+    peaceful.agenda.run_until(peaceful.agenda.now + SETTLE_SECONDS)
+    assert tombstones(peaceful) == [int(within_the_grace)] * 4
+    restore(peaceful, second)
+    assert {shows(device, "news") for device in peaceful.devices} == {not within_the_grace}
+    peaceful.agenda.run_until(peaceful.agenda.now + 3 * SETTLE_SECONDS)
+    assert tombstones(peaceful) == [0] * 4
+    assert {shows(device, "news") for device in peaceful.devices} == {not within_the_grace}
+
+
+def without_records(sender: PublicKey, frames: Frames) -> Frames:
+    """A page that claims to be all."""
+    message = decode_message(frames[0])
+    if not isinstance(message, Page):
+        return frames
+    return (encode_message(replace(message, shipments=())),)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_delete_that_was_withheld_comes_by_an_audit(
+    peaceful: DataHistory, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    """If whoever is given what it deleted says so; else never."""
+    # Whoever believes a liar claims to have it; an audit comes long before the grace ends.
+    monkeypatch.setattr(collection, "TOMBSTONE_GRACE_SECONDS", LONG_SECONDS)
+    if not told:
+        monkeypatch.setattr(Holdings, "tombstones_over", lambda *_: ())
+    first, second, *others = link_all(peaceful)
+    make_link(peaceful, first, "news")
+    peaceful.network.gone(second.key)
+    remove(peaceful, first, "news")
+    peaceful.agenda.run_until(peaceful.agenda.now + SETTLE_SECONDS)
+    peaceful.network.rewrite = without_records
+    peaceful.network.heal()
+    peaceful.network.faults = Faults(withhold=1.0)
+    peaceful.agenda.run_until(peaceful.agenda.now + HOP_SECONDS * 5)
+    assert shows(second, "news")
+    assert second.disk.committed.frontier == first.disk.committed.frontier
+    peaceful.agenda.run_until(peaceful.agenda.now + 2 * SETTLE_SECONDS)
+    assert shows(second, "news") == (not told)
+    assert not any(shows(device, "news") for device in others)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from sharefs.node import collection
 from sharefs.records.ids import ROOT, ContentId, Coordinate, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.store.connection import connect_reader
@@ -22,7 +23,12 @@ from sharefs.store.holders import OURS
 from sharefs.store.rows import SELECT_ROWS, shown_of
 from tests.sim import surroundings
 from tests.sim.agenda import Agenda
-from tests.sim.data_history import CALM_SECONDS_MAX, CALM_STEP_SECONDS, DOWN_SECONDS_MAX
+from tests.sim.data_history import (
+    CALM_SECONDS_MAX,
+    CALM_STEP_SECONDS,
+    DOWN_SECONDS_MAX,
+    grace_seconds,
+)
 from tests.sim.faults import PEACE, Faults, draw_faults
 from tests.sim.model import Held
 from tests.sim.network import Network
@@ -55,6 +61,7 @@ class WholeHistory:
         self._looked_at: dict[str, int] = {}
         self._held: dict[str, tuple[int, Held]] = {}
         """What was in each database when it was read last, and how often it had changed."""
+        collection.TOMBSTONE_GRACE_SECONDS = grace_seconds(self.faults)
         self._steps = chance.choice(STEPS)
         self._count = chance.choice((2, 2, 3))
 
@@ -172,9 +179,24 @@ class WholeHistory:
                 assert known == data, f"two records at {head.coordinate}"
             for record, _ in self._records.values():
                 claimed = held.frontier.get((record.device, record.incarnation), 0)
-                assert record.sequence > claimed or held.covers(record), (
+                there = held.covers(record) or self._was_deleted(held, record)
+                assert record.sequence > claimed or there, (
                     f"{device.name}'s frontier claims {record.coordinate}, which is not there"
                 )
+
+    def _was_deleted(self, held: Held, record: Record) -> bool:
+        """Whether some tombstone dominates this, or is this, and nothing else that is there."""
+        heads = held.heads.get(record.item, ())
+        tombstones = [
+            other
+            for device in self.devices
+            for other in device.tombstones
+            if other.item == record.item
+        ]
+        return any(
+            (other.dominates(record) or other == record) and not any(map(other.dominates, heads))
+            for other in tombstones
+        )
 
     def _held_by(self, device: WholeDevice) -> Held:
         known = self._held.get(device.name)
@@ -219,7 +241,7 @@ class WholeHistory:
         if not all(map(_is_idle, self.devices)):
             return False
         held = [self._held_by(device) for device in self.devices]
-        return all((h.frontier, h.data) == (held[0].frontier, held[0].data) for h in held)
+        return all((h.frontier, h.alive) == (held[0].frontier, held[0].alive) for h in held)
 
     def _knows_holders(self) -> bool:
         """Whether everybody knows what everybody holds, and that is what they do hold."""
@@ -235,9 +257,9 @@ class WholeHistory:
         held = [self._held_by(device) for device in self.devices]
         first = held[0]
         for each in held:
-            assert each.data == first.data, f"{each.name} and {first.name} have other heads"
+            assert each.alive == first.alive, f"{each.name} and {first.name} have other heads"
             assert each.frontier == first.frontier, f"{each.name} and {first.name} know less"
-            assert each.view == first.view, f"{each.name} and {first.name} show other things"
+            assert each.shown == first.shown, f"{each.name} and {first.name} show other things"
         self._check_bytes(first)
         for device in self.devices:
             check_holdings(device)

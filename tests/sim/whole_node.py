@@ -29,14 +29,17 @@ from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
 from sharefs.records import commit
 from sharefs.records.ids import ContentId, PublicKey
+from sharefs.records.record import Record
 from sharefs.spaces import identity
 from sharefs.spaces.identity import Identity, curve_public_key, encode_identity
 from sharefs.spaces.ticket import Address, read_ticket
 from sharefs.store import connection, reserve
 from sharefs.store.connection import Writer
 from sharefs.store.home import Home
+from sharefs.store.shelf import Shelf
 from tests.sim.agenda import Agenda
 from tests.sim.data_node import spell
+from tests.sim.model import is_tombstone
 from tests.sim.network import Frames, Network
 from tests.sim.stand_ins import Process, SimulatedMesh, TurnedLoop, TurnedPool, event_of
 from tests.sim.surroundings import THREADING, TIME, WALL_CLOCK_BEGINS_SECONDS, Killed
@@ -65,6 +68,8 @@ class WholeDevice:
         """Told when the process is gone."""
         self.changes = 0
         """So often the database was written to, exchanged, or opened."""
+        self.tombstones: list[Record] = []
+        """All that it ever held, or was about to."""
         self.set_aside: set[ContentId] = set()
         """Backups of programs that were seconds old when the process was killed. Those are gone."""
         self.process: Process | None = None
@@ -349,6 +354,15 @@ TRANSACTION = Writer.transaction
 MAKE_DURABLE = Writer.make_durable
 
 
+def _add_head(self: Shelf, record: Record, data: bytes) -> None:
+    if is_tombstone(record):
+        _RUNNING[-1].tombstones.append(record)
+    ADD_HEAD(self, record, data)
+
+
+ADD_HEAD = Shelf.add_head
+
+
 @contextmanager
 def whole() -> Iterator[None]:
     """Within, nodes are made of simulated parts."""
@@ -366,9 +380,12 @@ def whole() -> Iterator[None]:
         # What nobody needs goes at once.
         patch.setattr(node_module, "COLLECT_INTERVAL_SECONDS", 1.0)
         patch.setattr(collection, "GRACE_SECONDS", 0.0)
+        # Each history sets its own.
+        patch.setattr(collection, "TOMBSTONE_GRACE_SECONDS", collection.TOMBSTONE_GRACE_SECONDS)
         patch.setattr(Writer, "transaction", _transaction)
         patch.setattr(Writer, "make_durable", _make_durable)
         patch.setattr(Writer, "checkpoint", _checkpoint)
+        patch.setattr(Shelf, "add_head", _add_head)
         yield
 
 

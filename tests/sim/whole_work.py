@@ -200,9 +200,13 @@ class WholePrograms:
         return f"saves {content.hex()[:8]} as {handle.ino}"
 
     def _rename(self, device: WholeDevice, core: Core) -> str:
-        folder, name, _ = self._any(core)
+        folder, name, ino = self._any(core)
         to = folder if self._chance.random() < 0.5 else self._any_folder(core)
         to_name = self._chance.choice((name, name.swapcase(), self._any_name()))
+        # What the rename would wait for comes first: others may put a file there meanwhile.
+        draft = core._overlay.draft(ino)
+        if draft is not None and draft.busy:
+            core._overlay.await_settled(draft)
         there = core._listing.find_or_none(to, to_name)
         if there is not None:
             self._gives_up(device, there.ino)

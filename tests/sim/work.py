@@ -223,6 +223,9 @@ class Programs:
             if record.device == me and not self._model.knows(record.coordinate, data)
         ]
         for at, data in sorted(fresh):
+            if self._model.knows(at, data):
+                # Another of a liar's, at one coordinate.
+                continue
             self._model.wrote(data, act)
             act = replace(act, stood=act.stood | {at})
 

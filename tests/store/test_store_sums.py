@@ -9,6 +9,7 @@ from blake3 import blake3
 from sharefs.records.ids import DeviceId
 from sharefs.records.record import Record
 from sharefs.store.database import Store
+from sharefs.store.dead import Dead
 from tests.store.store_parties import (
     ANNA,
     BOB,
@@ -36,7 +37,7 @@ def check(store: Store) -> None:
     for space in (1, 2):
         sums = store.ledger.sums(space)
         for device in (ANNA, BOB):
-            heads = stored(store, space, device)
+            heads = store.ledger.counted_in(space, (device, LIFE), 0, 2**62)
             values = [(s // 256, int.from_bytes(blake3(data).digest())) for s, data in heads]
             assert sums.get((device, LIFE), 0) == sum(v for _, v in values) % MODULUS
             runs = store.sums.runs(space, (device, LIFE), 0, 2**62)
@@ -58,7 +59,9 @@ def test_the_sums_follow_every_change(tmp_path: Path) -> None:
             for _ in range(chance.randrange(40)):
                 head = by(chance.choice((ANNA, BOB)), chance.randrange(1, 700))
                 space = chance.choice((1, 2))
-                if head not in store.ledger.heads_of(space, [head.item]).get(head.item, []):
+                if chance.random() < 0.2:
+                    Dead(store, space).set_dead(head.item, chance.random() < 0.7)
+                elif head not in store.ledger.heads_of(space, [head.item]).get(head.item, []):
                     store.ledger.add_head(space, head, encoded(head))
                 else:
                     store.ledger.drop_head(space, head)
@@ -68,8 +71,17 @@ def test_the_sums_follow_every_change(tmp_path: Path) -> None:
             store.close()
             store = open_store(tmp_path)
         check(store)
-    assert stored(store, 1, ANNA)
+    counted = store.ledger.counted_in(1, (ANNA, LIFE), 0, 2**62)
+    assert 0 < len(counted) < len(stored(store, 1, ANNA))
+    check_extents(store, [sequence for sequence, _ in counted])
     store.close()
+
+
+def check_extents(store: Store, counted: list[int]) -> None:
+    for first, last in ((0, 2**62), (0, 255), (256, 511), (512, 4095), (16, 31), (1024, 2047)):
+        within = [sequence for sequence in counted if first <= sequence <= last]
+        extent = (min(within), max(within)) if within else None
+        assert store.ledger.extent(1, (ANNA, LIFE), first, last) == extent
 
 
 def test_the_sums_of_a_transaction_are_known_in_it(tmp_path: Path) -> None:

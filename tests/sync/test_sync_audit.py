@@ -5,7 +5,16 @@ import pytest
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.ids import DeviceId, Incarnation
 from sharefs.records.record import hash_record
-from sharefs.sync.effects import Answer, Apply, Compare, Effect, NotePassed, Send, SetTimer
+from sharefs.sync.effects import (
+    Answer,
+    Apply,
+    Compare,
+    Correct,
+    Effect,
+    NotePassed,
+    Send,
+    SetTimer,
+)
 from sharefs.sync.events import (
     ApplyFailed,
     Compared,
@@ -20,7 +29,16 @@ from sharefs.sync.events import (
 from sharefs.sync.machine import PASS_STALLED_SECONDS, SUMMARY_INTERVAL_SECONDS, Sync
 from sharefs.sync.reconciliation import Findings
 from sharefs.sync.shipment import digest_of, entries_of
-from sharefs.wire.audit import SPANS_MAX, AskRecords, AskSums, Records, Span, Sums, Wanted
+from sharefs.wire.audit import (
+    SPANS_MAX,
+    AskRecords,
+    AskSums,
+    Records,
+    Span,
+    Sums,
+    Tombstones,
+    Wanted,
+)
 from sharefs.wire.message import SyncMessage
 from sharefs.wire.sync import Idle, Pull, Shipment, Summary
 from tests.sync.commits import SPACE, shipments
@@ -190,18 +208,29 @@ def test_records_are_applied_and_claim_nothing() -> None:
     shipment, lacking = fetched()
     answer(sync, compared(lacking))
     records = Records(SPACE, NUMBER + 1, (shipment,))
-    assert answer(sync, records) == [Apply(ANNA, SPACE, (shipment,), {})]
+    assert answer(sync, records) == [
+        Apply(ANNA, SPACE, (shipment,), {}),
+        Correct(ANNA, SPACE, (shipment,)),
+    ]
     assert answer(sync, records) == [], "the audit is over"
+
+
+def test_tombstones_of_what_was_given_are_taken_in_and_claim_nothing() -> None:
+    shipment, _ = fetched()
+    assert answer(started(), Tombstones(SPACE, (shipment,))) == [
+        Apply(ANNA, SPACE, (shipment,), {})
+    ]
 
 
 def test_what_did_not_come_is_asked_for_again_while_something_comes() -> None:
     sync = auditing()
     shipment, lacking = fetched()
     answer(sync, compared(lacking, wanted(7)))
-    apply, again = answer(sync, Records(SPACE, NUMBER + 1, (shipment,)))
+    apply, _, again = answer(sync, Records(SPACE, NUMBER + 1, (shipment,)))
     assert isinstance(apply, Apply)
     assert again == Send(ANNA, AskRecords(SPACE, NUMBER + 2, (wanted(7),)))
-    assert answer(sync, Records(SPACE, NUMBER + 2, ())) == [Apply(ANNA, SPACE, (), {})]
+    last, _ = answer(sync, Records(SPACE, NUMBER + 2, ()))
+    assert last == Apply(ANNA, SPACE, (), {})
 
 
 def test_answers_that_nobody_waits_for_are_ignored() -> None:

@@ -12,6 +12,7 @@ from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, encode_entry
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId, item_id
 from sharefs.records.record import Record, context_of, encode_record, stamp_after
 from sharefs.records.shown import Shown
+from sharefs.tree.dead import is_dead
 from sharefs.tree.tree import Shelf, Tree
 from tests.tree.memory_shelf import MemoryShelf
 from tests.tree.view_oracle import compute_view
@@ -90,6 +91,8 @@ class Replica:
     def check(self) -> None:
         expected = in_order(compute_view(self.received.values(), label, 1))
         assert self.view() == expected
+        heads = {item: self.memory.heads(item) for item in self.memory.items()}
+        assert self.memory.dead == {item for item in heads if is_dead(heads[item])}
         self._check_reachable()
 
     def _check_reachable(self) -> None:

@@ -44,13 +44,19 @@ class MemoryShelf:
         self.rows: dict[int, Shown] = {1: root_row(1, 1)}
         self.calls: Counter[str] = Counter()
         self._items: dict[ItemId, list[bytes]] = {}
+        self.dead: set[ItemId] = set()
 
     def copy(self) -> "MemoryShelf":
         """As it is now."""
         other = MemoryShelf()
         other.rows = dict(self.rows)
+        other.dead = set(self.dead)
         other._items = {item: list(found) for item, found in self._items.items()}
         return other
+
+    def items(self) -> list[ItemId]:
+        """Those that have heads, but for the top folder."""
+        return [item for item, heads in self._items.items() if heads and item != ROOT]
 
     def row(self, ino: int) -> Shown | None:
         return self.rows.get(ino)
@@ -77,6 +83,11 @@ class MemoryShelf:
     def drop_head(self, record: Record) -> None:
         self.calls["drop_head"] += 1
         self._items[record.item].remove(encode_record(record))
+
+    def set_dead(self, item: ItemId, dead: bool) -> None:
+        self.calls["set_dead"] += 1
+        self.dead.difference_update({item})
+        self.dead.update({item} if dead else ())
 
     def winner(self, item: ItemId) -> Shown | None:
         self.calls["winner"] += 1

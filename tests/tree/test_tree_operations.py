@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from sharefs.errors import NameNotPossible, NameNotText, NameTooLong
-from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry
+from sharefs.records.entry import KIND_ENTRY, Entry, EntryType, decode_entry, encode_entry
 from sharefs.records.ids import (
     ROOT,
     ContentId,
@@ -21,6 +21,7 @@ from sharefs.records.ids import (
 from sharefs.records.record import ContextEntry, Record, context_of
 from sharefs.records.shown import Shown
 from sharefs.tree import operations
+from sharefs.tree.dead import is_dead
 from sharefs.tree.operations import Bytes, Change
 from sharefs.tree.tree import heads_behind
 from tests.tree.histories import DEVICES, Replica
@@ -93,6 +94,11 @@ def new_item(device: DeviceId) -> ItemId:
 
 def body_of(change: Change) -> Entry:
     return decode_entry(change.body)
+
+
+def entry(deleted: bool = False, type: EntryType = EntryType.FILE) -> bytes:
+    target = "b" if type is EntryType.SYMLINK else ""
+    return encode_entry(Entry(1, type, deleted, ROOT, "a", 0, 0, False, 0, None, target))
 
 
 def seen_by(*heads: Record) -> tuple[ContextEntry, ...]:
@@ -321,3 +327,28 @@ def test_who_removes_what_they_had_opened_removes_nothing_that_came_meanwhile() 
     assert tombstone.dominates(opened)
     assert not tombstone.dominates(saved)
     assert anna.contents() == {"a": held(2).content}
+
+
+@pytest.mark.parametrize(
+    ("bodies", "dead"),
+    [
+        ([], False),
+        ([entry(deleted=True)], True),
+        ([entry(deleted=True, type=EntryType.SYMLINK)], True),
+        ([entry(deleted=True), entry(deleted=True)], True),
+        ([entry()], False),
+        ([entry(deleted=True), entry()], False),
+        ([entry(deleted=True, type=EntryType.FOLDER)], False),
+        ([b"of a later version"], False),
+    ],
+)
+def test_an_item_is_dead_if_nothing_is_left_but_that_it_was_deleted(
+    bodies: list[bytes], dead: bool
+) -> None:
+    changes = [Change(new_item(ANNA), (), 0, body) for body in bodies]
+    assert is_dead([record_of(change, ANNA, 1) for change in changes]) == dead
+
+
+def test_what_is_no_entry_is_not_dead() -> None:
+    message = Record(1, new_item(ANNA), "message", ANNA, FIRST, 1, (), 1, entry(deleted=True))
+    assert not is_dead([message])

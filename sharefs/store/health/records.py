@@ -269,7 +269,7 @@ def _wrong_sums(reader: sqlite3.Connection) -> Iterator[tuple[_Run, tuple[int, b
 
 def _sums(reader: sqlite3.Connection) -> Iterator[tuple[_Run, int, bytes]]:
     rows = reader.execute(
-        "SELECT space, device, incarnation, sequence, data FROM record"
+        "SELECT space, device, incarnation, sequence, data FROM record WHERE dead = 0"
         " ORDER BY space, device, incarnation, sequence"
     )
     runs = groupby(rows, key=lambda row: (*row[:3], row[3] // RUN_SEQUENCES))

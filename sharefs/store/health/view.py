@@ -19,6 +19,7 @@ from sharefs.records.ids import ROOT, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.store.connection import InoCounter
 from sharefs.store.database import Store, open_database
+from sharefs.store.dead import Dead
 from sharefs.store.groups import among, in_groups
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient, path_of_item
@@ -57,6 +58,7 @@ def check_view(patient: Patient, grow: Grow) -> Iterator[Finding]:
         path = fresh.connection.execute("PRAGMA database_list").fetchone()[2]
         patient.reader.execute("ATTACH ? AS fresh", (path,))
         try:
+            yield from _check_dead(patient)
             yield from _compare(patient, path)
         finally:
             patient.reader.execute("DETACH fresh")
@@ -107,6 +109,29 @@ def _inos(reader: sqlite3.Connection, space: int, items: list[ItemId]) -> dict[I
             )
         )
     return found
+
+
+def _check_dead(patient: Patient) -> Iterator[Finding]:
+    """Which items are nothing but deleted follows from the heads as well."""
+    wrong = patient.reader.execute(
+        "SELECT DISTINCT stands.space, stands.item, fresh.dead FROM fresh.record AS fresh"
+        " JOIN main.record AS stands USING (space, device, incarnation, sequence, item)"
+        " WHERE stands.dead <> fresh.dead"
+    ).fetchall()
+    for space, item, dead in wrong:
+
+        def mend(store: Store, space: int = space, item: ItemId = item, dead: int = dead) -> None:
+            Dead(store, space).set_dead(item, bool(dead))
+
+        yield patient.mend(
+            Finding(
+                "record",
+                patient.path_of_item(space, item),
+                "Whether it was deleted, and nothing else, is noted wrongly.",
+                "it is noted as its versions say.",
+            ),
+            mend,
+        )
 
 
 # --- what differs -------------------------------------------------------------------------------

@@ -81,13 +81,18 @@ CREATE TABLE record (
     device BLOB NOT NULL,
     incarnation BLOB NOT NULL,
     sequence INTEGER NOT NULL,
-    data BLOB NOT NULL                          -- canonical bytes
+    data BLOB NOT NULL,                         -- canonical bytes
+    -- 1 if all heads of the item are tombstones of a file or a link: those are in no sum, and go one
+    -- day, as `node.collection` says.
+    dead INTEGER NOT NULL DEFAULT 0,
+    since REAL NOT NULL DEFAULT 0               -- dead since then; 0 until somebody with a clock saw it
 ) STRICT;
+CREATE INDEX record_dead ON record (space, since, number) WHERE dead = 1;
 CREATE INDEX record_by_item ON record (space, item);
 CREATE INDEX record_by_coordinate ON record (space, device, incarnation, sequence);
 
--- What the heads of an author add up to, in runs of 256 sequences: see `sums`. A run without heads
--- has no row.
+-- What the heads of an author that are not dead add up to, in runs of 256 sequences: see `sums`. A
+-- run without such heads has no row.
 CREATE TABLE run (
     space INTEGER NOT NULL REFERENCES space,
     device BLOB NOT NULL,
