@@ -28,7 +28,7 @@ from tests.bench.bench_wire import bytes_received
 FIRST_ROUNDS = 15
 FAR_READ_SIZE_BYTES = 64 * KIB
 ROUNDS = 3
-"""Machines have moods: the median of so many."""
+"""The best of so many: what else the machine does only ever slows."""
 CHANGES = 5
 QUIET_S = 3.0
 """How long nothing may arrive before a transfer that nobody reports is taken to be over."""
@@ -46,7 +46,7 @@ def read(pair: Pair, folder: Path, scale: Scale) -> Figures:
                 require(subprocess.call(["cat", theirs], stdout=nothing) == 0)
             found.append(film.stat().st_size / MIB / (time.perf_counter() - began))
         require_same(film, theirs)
-    return {name: statistics.median(found) for name, found in speeds.items()}
+    return {name: max(found) for name, found in speeds.items()}
 
 
 def fetch(pair: Pair, folder: Path, scale: Scale) -> Figures:
@@ -61,7 +61,7 @@ def fetch(pair: Pair, folder: Path, scale: Scale) -> Figures:
         require_same(film, brought)
         if brought != theirs:
             brought.unlink()
-    return {"fetch": statistics.median(speeds)}
+    return {"fetch": max(speeds)}
 
 
 def _films(pair: Pair, folder: Path, scale: Scale) -> Iterator[tuple[Path, Path]]:
@@ -134,8 +134,8 @@ def write(pair: Pair, folder: Path, scale: Scale) -> Figures:
             require(until(lambda name=name: size_of(pair.far / name) == size, LARGE_S_MAX))  # type: ignore[misc]
         published_s.append(time.perf_counter() - began)
     return {
-        "write": size / MIB / statistics.median(copied_s),
-        "published": size / MIB / statistics.median(published_s),
+        "write": size / MIB / min(copied_s),
+        "published": size / MIB / min(published_s),
     }
 
 
