@@ -24,7 +24,7 @@ from sharefs.store.bits import all_bits, both, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
 from sharefs.store.layer import Layer, marks_of
-from sharefs.store.placing import put_in_place
+from sharefs.store.placing import put_in_place, remove_content
 from sharefs.store.warm import Warm
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -365,7 +365,7 @@ class LocalContent:
             freed = self._here
             self._forget()
             with translated(self._path):
-                self._path.unlink(missing_ok=True)
+                remove_content(self._path, freed)
                 marks_of(self._path).unlink(missing_ok=True)
         return freed
 

@@ -1,10 +1,13 @@
-"""How does a file that is whole get to the place where it belongs?"""
+"""How does a file that is whole get to the place where it belongs, and how does it go?"""
 
 import errno
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 COPY_BLOCK_SIZE_BYTES = 1 << 20
+LEISURELY_SIZE_BYTES_MIN = 16 << 20
 
 
 def put_in_place(draft: Path, path: Path) -> None:
@@ -44,3 +47,18 @@ def _copy_synced(source: Path, target: Path) -> None:
         except BaseException:
             target.unlink()
             raise
+
+
+def remove_content(path: Path, size_bytes: int) -> None:
+    """Remove a file. A disk takes 0.16 s to let go of 1 GiB, for which nobody has to wait."""
+    if size_bytes < LEISURELY_SIZE_BYTES_MIN:
+        path.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError):
+        # Its blocks are let go of with its last descriptor.
+        descriptor = os.open(path, os.O_RDONLY)
+        closing = threading.Thread(target=os.close, args=(descriptor,), name="letting go")
+        try:
+            path.unlink()
+        finally:
+            closing.start()

@@ -404,3 +404,31 @@ def test_many_contents_in_use_hold_no_descriptors(disk: Disk) -> None:
         local.write_chunk(0, chunks[0])
         kept.append(local)
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_who_frees_a_large_content_does_not_wait_for_the_disk(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sharefs.store.placing.LEISURELY_SIZE_BYTES_MIN", 4000)
+    chunks = random_chunks(4)
+    local = disk.begin(chunks)
+    for index, chunk in enumerate(chunks):
+        local.write_chunk(index, chunk)
+    file = disk.file(local.content)
+    gone = f"{file} (deleted)"
+    let_go_by: list[str] = []
+    close = os.close
+
+    def watched(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}") == gone:
+            let_go_by.append(threading.current_thread().name)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "close", watched)
+    with disk.store.transaction():
+        assert disk.contents.free(local.content) == 4000
+    assert not file.exists()
+    for thread in threading.enumerate():
+        if thread.name == "letting go":
+            thread.join()
+    assert let_go_by == ["letting go"]
