@@ -161,8 +161,10 @@ class Collection:
             if self._is_open(content) or self._state.contents.is_used(content):
                 continue
             if store.superseded.settle(content, replica.number):
-                log.info("freed %d superseded bytes", self._state.contents.free(content))
-                self._freed(content)
+                freed = self._state.contents.free(content)
+                if freed:
+                    log.info("freed %d superseded bytes", freed)
+                    self._freed(content)
 
     def _let_stand_alone(self, content: ContentId) -> None:
         """What lies over it, and is needed, takes what it needs; a later round frees it."""

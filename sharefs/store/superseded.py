@@ -2,7 +2,8 @@
 
 A content is noted when the last row that has it goes, or gets another content: so it takes
 a record, of an edit or a delete, to have bytes collected. That something is not there never does:
-not in a database that was restored, or is new, or damaged.
+not in a database that was restored, or is new, or damaged. It is noted even if nothing of it is
+here, as whoever has the old version open may have it fetched later.
 """
 
 import sqlite3
@@ -27,9 +28,9 @@ class Superseded:
         """Write what was noted: before COMMIT, when all rows and commits are written."""
         left, self._left = self._left, {}
         self._connection.executemany(
-            "INSERT OR REPLACE INTO superseded SELECT id, ?2,"
+            "INSERT OR REPLACE INTO superseded SELECT ?1, ?2,"
             ' (SELECT coalesce(max(number), 0) FROM "commit" WHERE space = ?2), 0'
-            " FROM content WHERE id = ?1 AND NOT EXISTS"
+            " WHERE NOT EXISTS"
             " (SELECT 1 FROM entry WHERE content = ?1 AND content IS NOT NULL)",
             list(left),
         )
@@ -41,7 +42,8 @@ class Superseded:
     def noted(self, content: ContentId, space: int) -> bool:
         """Whether it was a version's of that space, and is here still. Loop only."""
         (found,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM superseded WHERE content = ? AND space = ?)",
+            "SELECT EXISTS (SELECT 1 FROM superseded JOIN content ON id = content"
+            " WHERE content = ? AND space = ?)",
             (content, space),
         ).fetchone()
         return bool(found)

@@ -297,6 +297,25 @@ def test_a_reader_keeps_what_it_reads(anna: Party, bob: Party, no_grace: None) -
     assert not has(anna, row.content)
 
 
+def test_what_was_fetched_after_it_was_superseded_goes_as_well(
+    anna: Party, bob: Party, no_grace: None
+) -> None:
+    anna.write("a.txt", b"old")
+    agree("a.txt", anna, bob)
+    row = bob.there("a.txt")
+    assert row.content is not None
+    handle = bob.node.core.open(row.ino, os.O_RDONLY)
+    anna.edit("a.txt", b"new")
+    agree("a.txt", anna, bob)
+    assert not has(bob, row.content)
+    assert bob.node.core.read(handle, 0, 3) == b"old"
+    assert has(bob, row.content)
+    bob.node.core.release(handle)
+    del handle
+    rounds_pass(anna, bob)
+    assert not has(bob, row.content)
+
+
 def test_versions_in_conflict_keep_their_bytes(anna: Party, bob: Party, no_grace: None) -> None:
     anna.write("a.txt", b"old")
     agree("a.txt", anna, bob)

@@ -178,9 +178,10 @@ CREATE INDEX content_partial ON content (id) WHERE local < size;
 CREATE INDEX content_by_base ON content (base) WHERE base IS NOT NULL;
 
 -- Contents that were of a version which a later one has replaced, when no row was left that has
--- them. A content is never here for any other reason, nor because something is not there.
+-- them, be their bytes on this disk or not. A content is never here for any other reason, nor because
+-- something is not there.
 CREATE TABLE superseded (
-    content BLOB NOT NULL REFERENCES content ON DELETE CASCADE,
+    content BLOB NOT NULL,                      -- not a reference: there may be no row in content
     space INTEGER NOT NULL REFERENCES space,    -- where that happened
     number INTEGER NOT NULL,                    -- of the commit that had arrived last there by then
     since REAL NOT NULL,                        -- 0 until somebody with a clock has seen it
