@@ -124,7 +124,7 @@ class Replication:
 
     def resumed(self) -> None:
         """What a person held back may come now."""
-        for number in self._eager:
+        for number in sorted(self._eager.keys() | self._pinned.keys()):
             self._sweep(number)
 
     def peer_up(self, spaces: Iterable[SpaceId]) -> None:

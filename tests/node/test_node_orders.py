@@ -111,6 +111,16 @@ def test_everything_is_paused_and_resumed_and_what_is_rejected_stays_so(
     assert not is_local(bob, "a")
 
 
+def test_what_is_pinned_and_paused_comes_when_it_is_resumed(anna: Party, bob: Party) -> None:
+    share(anna, bob, "a", "b")
+    order(bob, PAUSE, "a")
+    bob.service.pin([place(bob, "a"), place(bob, "b")], True)
+    until(lambda: is_local(bob, "b"))
+    assert not is_local(bob, "a")
+    order(bob, RESUME, "a")
+    until(lambda: is_local(bob, "a"))
+
+
 # --- reject -------------------------------------------------------------------------------------
 
 
