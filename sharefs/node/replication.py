@@ -33,7 +33,7 @@ from sharefs.node.eagerness import Eagerness
 from sharefs.node.peers import Peers
 from sharefs.node.pins import Pins
 from sharefs.node.replica import Replica
-from sharefs.node.settings import PINNED, REPLICATION, of_space
+from sharefs.node.settings import PINNED, REPLICATION, STREAM_ONLY, of_space
 from sharefs.node.state import State, now_ms
 from sharefs.records.ids import ContentId, SpaceId
 from sharefs.records.shown import Shown
@@ -75,6 +75,7 @@ class Replication:
         """Spaces in which something could not be had."""
         self._let_go: dict[ContentId, None] = {}
         state.settings.watch(self.look, REPLICATION, PINNED)
+        state.settings.watch(self.resumed, STREAM_ONLY)
 
     def start(self) -> None:
         """Begin, and try again what was missed from time to time."""
@@ -98,6 +99,7 @@ class Replication:
                     self._sweep(replica.number)
             elif self._pinned.get(replica.number) not in (None, pinned.get(replica.number)):
                 self._sweep(replica.number)
+        self._sweeps = {each: at for each, at in self._sweeps.items() if self._keeps(each)}
 
     def _keeps(self, number: int) -> bool:
         """Whether anything of a space is to be here by itself."""

@@ -259,3 +259,34 @@ def test_pages_of_ghosts_follow_each_other(anna: Party, bob: Party) -> None:
 def test_a_wrong_choice_says_what_is_allowed(bob: Party) -> None:
     with pytest.raises(BadArgument, match="eager up to SIZE"):
         eager(bob, "always")
+
+
+def test_what_is_chosen_otherwise_while_a_space_is_swept_is_no_fault(
+    anna: Party, bob: Party
+) -> None:
+    for name in ("a", "b"):
+        anna.write(name, data_of(ord(name)))
+    agree("b", anna, bob)
+    replication, number = bob.node.replication, bob.replica().number
+
+    def begin() -> None:
+        replication._examining = True
+        replication._sweeps[number] = 0
+
+    bob.service.set_setting("pinned", "on", "Family", "", "", "")
+    until(lambda: is_local(bob, "b"))
+    bob.node.loop.call(begin)
+    bob.service.set_setting("pinned", "default", "Family", "", "", "")
+    until(lambda: not replication._pinned)
+    bob.node.loop.call(lambda: replication._examined(None, [], []))
+    assert bob.alive
+
+
+def test_a_space_that_is_kept_again_is_swept(anna: Party, bob: Party) -> None:
+    bob.service.set_setting("stream-only", "on", "Family", "", "", "")
+    eager(bob)
+    anna.write("a", data_of(1))
+    agree("a", anna, bob)
+    assert not is_local(bob, "a")
+    bob.service.set_setting("stream-only", "off", "Family", "", "", "")
+    until(lambda: is_local(bob, "a"))
