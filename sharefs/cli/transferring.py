@@ -34,7 +34,7 @@ app.add_typer(transfers, name="transfers", invoke_without_command=True)
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PATH...]", readable=False, help="Files or folders in the mount."),
+    typer.Argument(metavar="PATH", readable=False, help="Files or folders in the mount."),
 ]
 All = Annotated[bool, typer.Option("--all", help="Everything, instead of paths.")]
 
