@@ -105,8 +105,9 @@ class Desk:
         here = self._state.contents.local_bytes(entry.content)
         holders = self._holders.of(entry)
         online = [device for device in holders if self._holders.is_online(device)]
-        names = [replica.roster.label(device) for device in online]
-        names += [f"{replica.roster.label(d)} (offline)" for d in holders if d not in online]
+        label = replica.roster.label
+        names = sorted(map(label, online))
+        names += sorted(f"{label(device)} (offline)" for device in holders if device not in online)
         if here >= entry.size:
             names.insert(0, replica.roster.label(self._state.me))
             state = "local" if holders else "last copy"
