@@ -27,8 +27,8 @@ from sharefs.transfer import bitmap
 from sharefs.wire.holdings import PROMISES_MAX, AskPromise, Promise
 
 FREE_SECONDS_MAX = 3.0
-FREED_AT_ONCE = 64
-"""In one turn of the loop."""
+FREED_AT_ONCE = 8
+"""In one turn of the loop: to remove a file takes some milliseconds on some disks."""
 
 Refused = tuple[Shown, UserError]
 
