@@ -222,7 +222,7 @@ class Publication:
         self._state.contents.register(*kept)
         for adopted in kept:
             if adopted.content is not None:
-                self._state.uses.note(adopted.content, time.time())
+                self._state.uses.note(adopted.content, now_ms() / 1000)
         return [
             shown[result.change.item] if isinstance(result, _New) else result for result in results
         ]
