@@ -181,7 +181,9 @@ class Contents:
         base: Base | None,
         like: Shown | DraftBytes | None = None,
     ) -> Written:
-        return self._state.drafts.create(self._note(folder, name, base), self._filling(like))
+        written = self._state.drafts.create(self._note(folder, name, base), self._filling(like))
+        written.in_pool = self._state.in_pool
+        return written
 
     def _filling(self, like: Shown | DraftBytes | None) -> Callable[[Written], None] | None:
         if isinstance(like, Shown):

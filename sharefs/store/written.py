@@ -1,19 +1,29 @@
 """What are the bytes of a file that is being written?
 
 A plain file; or, if it is made from a large content that is here, a layer over that.
+
+A large plain file is cut and synced while it is written, some way behind the writer, so that little
+is left to do when it is closed. What is written where it was cut already is noted, once it is
+written, and cut again.
 """
 
 import errno
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sharefs.errors import LocalDamage
-from sharefs.store.cutting import Chunk, Read, chunks_from, reading, recut
+from sharefs.store.cutting import Chunk, Read, reading, recut
 from sharefs.store.direct import write_fully
 from sharefs.store.layer import Base, Layer, marks_of
 
 COPY_SIZE_BYTES = 8 * 1024 * 1024
+FOLLOW_SIZE_BYTES = 16 * 1024 * 1024
+"""When so much, and a 64th of the file, was written, it is cut. Less of it, and small files would
+cost more; more of it, and there is more to do at last."""
+CHANGES_MAX = 1000
+"""Of more than that, only the first and the last byte are remembered."""
 
 
 class Written:
@@ -22,7 +32,18 @@ class Written:
     def __init__(self, path: Path, descriptor: int = -1, layer: Layer | None = None) -> None:
         self.path = path
         self.layer = layer
+        self.in_pool: Callable[[Callable[[], None]], None] | None = None
+        """Who cuts it while it is written, if somebody does."""
         self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._cutting = threading.Lock()
+        """Held while it is cut."""
+        self._cut: list[Chunk] = []
+        """What was cut of it, except for `_changed`."""
+        self._changed: list[tuple[int, int]] = []
+        self._ahead = 0
+        """Bytes that were written since it was last cut."""
+        self._followed = False
 
     def open(self) -> None:
         """Nothing else can be done with it while it is closed."""
@@ -52,17 +73,61 @@ class Written:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """As pwrite, but never less than everything. Raises LocalDamage."""
-        if self.layer is None or not data:
-            write_fully(self._descriptor, memoryview(data), offset)
-        else:
+        if self.layer is not None and data:
             self.layer.write(self._descriptor, offset, data)
+            return
+        try:
+            write_fully(self._descriptor, memoryview(data), offset)
+        finally:
+            # Also if some of it is there only.
+            self._note(offset, offset + len(data))
 
     def truncate(self, size: int) -> None:
         """As ftruncate."""
-        if self.layer is None:
-            os.ftruncate(self._descriptor, size)
-        else:
+        if self.layer is not None:
             self.layer.truncate(self._descriptor, size)
+            return
+        before = self.size
+        os.ftruncate(self._descriptor, size)
+        self._note(min(before, size), max(before, size))
+
+    def _note(self, start: int, end: int) -> None:
+        with self._lock:
+            self._ahead += end - start
+            if self._changed and self._changed[-1][1] == start:
+                self._changed[-1] = (self._changed[-1][0], end)
+            elif len(self._changed) < CHANGES_MAX:
+                self._changed.append((start, end))
+            else:
+                low, high = min(self._changed)[0], max(end for _, end in self._changed)
+                self._changed = [(min(low, start), max(high, end))]
+            wanted = not self._followed and self._ahead >= max(FOLLOW_SIZE_BYTES, end // 64)
+            follow = self.in_pool if wanted else None
+            self._followed |= follow is not None
+        if follow is not None:
+            follow(self._follow)
+
+    def _follow(self) -> None:
+        """Cut and sync what is there. In the pool."""
+        with self._cutting:
+            with self._lock:
+                changed, self._changed, self._ahead = self._changed, [], 0
+            try:
+                # By a descriptor of its own: nobody knows how long the other is open.
+                descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    size = os.fstat(descriptor).st_size
+                    self._cut = recut(reading(descriptor), size, self._cut, changed, grows=True)
+                    os.fdatasync(descriptor)
+                finally:
+                    os.close(descriptor)
+            except (OSError, LocalDamage):
+                # It was cut short or removed meanwhile; else whoever publishes it will see.
+                with self._lock:
+                    self._changed = [*changed, *self._changed]
+            finally:
+                with self._lock:
+                    self._followed = False
 
     def sync(self) -> None:
         """As fdatasync."""
@@ -91,7 +156,8 @@ class Written:
     def chunks(self) -> Iterable[Chunk]:
         """As if it were cut anew. Raises LocalDamage."""
         if self.layer is None:
-            return chunks_from(self.reading(), 0, self.size)
+            with self._cutting:
+                return recut(self.reading(), self.size, self._cut, self._changed)
         manifest = self.layer.base.manifest
         if manifest is None:
             raise LocalDamage("What a file was made from was lost while it was being published.")
