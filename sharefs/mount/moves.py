@@ -37,6 +37,7 @@ from sharefs.records.shown import Shown
 _log = logging.getLogger(__name__)
 
 PARKED_SECONDS = 3.0
+KEEP_AGAIN_SECONDS = 60.0
 ATTEMPTS_MAX = 100
 """Of one operation, each after waiting for a publication that was in its way."""
 
@@ -199,7 +200,8 @@ class Moves:
     def settle(self, parked: Parked) -> None:
         """If nothing took its place, publish the rename after all; else keep it for good."""
         if parked.taken:
-            self._keep(parked)
+            if not self._keep(parked):
+                self._schedule(KEEP_AGAIN_SECONDS, partial(self.settle, parked))
             return
         with self._overlay.lock:
             if parked.taken or self._overlay.parked(parked.ino) is not parked:
@@ -218,21 +220,26 @@ class Moves:
                 parked.settling = False
                 self._overlay.unpark(parked)
 
-    def _keep(self, parked: Parked) -> None:
-        """Make it a private file of its own. Nothing is fetched for that."""
-        entry = parked.entry
-        stays = self._overlay.parked(parked.ino) is parked and entry.type is EntryType.FILE
-        if not stays or entry.local < entry.size:
-            return
+    def _keep(self, parked: Parked) -> bool:
+        """Make it a private file of its own; whether that is done. What is not here is fetched:
+        others will not keep it for long."""
+        gone = self._overlay.parked(parked.ino) is not parked
+        if gone or parked.entry.type is not EntryType.FILE:
+            return True
         try:
             self._files.copy_out(parked)
         except errors.UserError as error:
             _log.warning("%s is not kept apart yet: %s", parked.name, error)
+            return False
+        return True
 
     def settle_all(self) -> None:
         """Publish every rename, and every likely probe, that still waits."""
         for parked in self._overlay.all_parked():
-            self.settle(parked)
+            if not parked.taken:
+                self.settle(parked)
+            elif parked.entry.local == parked.entry.size:
+                self._keep(parked)
         for draft in self._overlay.drafts():
             if draft.probe:
                 self._outlived(draft)

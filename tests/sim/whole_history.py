@@ -279,7 +279,11 @@ class WholeHistory:
         drafts = [d for d in device.node.core._overlay.drafts() if d.temporary]
         bytes_there = [draft.bytes.path.read_bytes() for draft in drafts]
         known = self.programs.promises.bytes
-        return {content for content, data in known.items() if data in bytes_there}
+        kept = {content for content, data in known.items() if data in bytes_there}
+        # Of a ghost that was set aside, the bytes are fetched when somebody is there. Others keep
+        # them for days; but nothing is kept for so long in here.
+        parked = [p.entry for p in device.node.core._overlay.all_parked() if p.taken]
+        return kept | {row.content for row in parked if row.content and row.local < row.size}
 
 
 def _coordinates(held: Held) -> set[Coordinate]:
