@@ -203,10 +203,7 @@ class WholePrograms:
         folder, name, ino = self._any(core)
         to = folder if self._chance.random() < 0.5 else self._any_folder(core)
         to_name = self._chance.choice((name, name.swapcase(), self._any_name()))
-        # What the rename would wait for comes first: others may put a file there meanwhile.
-        draft = core._overlay.draft(ino)
-        if draft is not None and draft.busy:
-            core._overlay.await_settled(draft)
+        self._await_settled(core, ino)
         there = core._listing.find_or_none(to, to_name)
         if there is not None:
             self._gives_up(device, there.ino)
@@ -215,8 +212,17 @@ class WholePrograms:
             self._gives_up_written(device, there.ino)
         return f"mv {name} {to_name}"
 
+    def _await_settled(self, core: Core, ino: int) -> None:
+        """What a rename or a removal would wait for comes first: another member's file may get
+        the name meanwhile, and is what a name then means."""
+        draft = core._overlay.draft(ino)
+        if draft is not None and draft.busy:
+            core._overlay.await_settled(draft)
+
     def _remove(self, device: WholeDevice, core: Core) -> str:
         folder, name, ino = self._any(core)
+        self._await_settled(core, ino)
+        ino = core.lookup(folder, name).ino
         if self._is_folder(core, ino):
             core.rmdir(folder, name)
         else:
