@@ -5,8 +5,9 @@ Credit is the number of bytes that may be under way. Four chunks always may, so 
 while another travels, and a third is verified here. Beyond that, credit grows by what arrives, so
 that it doubles in a round trip, until it is twice what the device delivers in the time from a
 question to its answer, or 16 MiB: more would only make a queue, which a blocked read has to wait
-behind. (Half of that is enough up to 180 MB/s; beyond, two processes on two cores lost a tenth.) It is halved when nothing comes for a while. A chunk is lost when the device delivers
-nothing at all for some seconds, or went on delivering what was asked of it long after that chunk.
+behind. (Half of that is enough up to 180 MB/s; beyond, two processes on two cores lose a tenth.)
+It is halved when nothing comes for a while. A chunk is lost when the device delivers nothing at all
+for some seconds, or went on delivering what was asked of it long after that chunk.
 """
 
 from collections import deque
