@@ -1,6 +1,7 @@
 """Several real nodes fetch one file from one, at the same time."""
 
 import subprocess
+from pathlib import Path
 
 from tests.scenarios.group import Group, Node, until
 from tests.scenarios.real_files import sha256, write_random
@@ -14,8 +15,7 @@ def test_who_fetch_one_file_at_the_same_time_give_it_to_each_other(group: Group)
     film = write_random(group.base / "film", SIZE_BYTES, 4)
     anna.shell(f"cp {film} film")
     for node in others:
-        theirs = node.at("Family", "film")
-        until(lambda theirs=theirs: theirs.exists() and theirs.stat().st_size == SIZE_BYTES, 15)
+        seen(node.at("Family", "film"))
     anna.ask("settings", "bandwidth", "up", "12M")
     fetches = [
         subprocess.Popen(node.command("fetch", node.at("Family", "film"))) for node in others
@@ -33,6 +33,10 @@ def test_who_fetch_one_file_at_the_same_time_give_it_to_each_other(group: Group)
     assert sum(from_anna.values()) < 2 * SIZE_BYTES, "she did not send it three times"
     for node in others:
         assert sha256(node.at("Family", "film")) == sha256(film)
+
+
+def seen(path: Path) -> None:
+    until(lambda: path.exists() and path.stat().st_size == SIZE_BYTES, 15, f"{path} is seen")
 
 
 def given_by(name: str, node: Node) -> dict[str, int]:
