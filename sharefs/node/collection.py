@@ -42,8 +42,9 @@ are not to be lost for the sake of room.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from sharefs.errors import DiskFull, UserError
+from sharefs.errors import DiskFull, NotAllowed, UserError
 from sharefs.node.replica import Replica
 from sharefs.node.state import State
 from sharefs.records.ids import ContentId, DeviceId, Frontier, Incarnation, SpaceId
@@ -161,7 +162,10 @@ class Collection:
             if self._is_open(content) or self._state.contents.is_used(content):
                 continue
             if store.superseded.settle(content, replica.number):
-                freed = self._state.contents.free(content)
+                freed = 0
+                # A program may just have begun to change it.
+                with suppress(NotAllowed):
+                    freed = self._state.contents.free(content)
                 if freed:
                     log.info("freed %d superseded bytes", freed)
                     self._freed(content)
