@@ -17,6 +17,7 @@ Every operation resolves its names anew after it had to wait, since the world ma
 import errno
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
@@ -68,8 +69,9 @@ class Moves:
 
     def rename(self, folder: int, name: str, to: int, to_name: str, may_replace: bool) -> None:
         """Raises CrossSpaceMove, EntryExists, IsAFolder, NotAFolder, FolderNotEmpty, NotAllowed."""
-        for _ in range(ATTEMPTS_MAX):
-            source = self._listing.find(folder, name)
+        source = self._listing.find(folder, name)
+        for attempt in range(ATTEMPTS_MAX):
+            source = self._again(source, folder, name) if attempt else source
             target = self._listing.find_or_none(to, to_name)
             if target is not None and not may_replace:
                 raise errors.EntryExists(to_name)
@@ -111,6 +113,17 @@ class Moves:
                 return self._view.folder(found)
             case SpaceFolder():
                 return found.ino
+
+    def _again(self, found: Found, folder: int, name: str) -> Found:
+        """What was found under a name, as it is now, when that may lead to another member's file.
+
+        By the name, if it is not what it was: a file that was set aside became a draft.
+        """
+        with suppress(errors.NoSuchEntry):
+            again = self._listing.by_ino(found.ino)
+            if not isinstance(again, DraftFile) or again.placed:
+                return again
+        return self._listing.find(folder, name)
 
     def _settled(self, found: Found) -> bool:
         """Whether nothing of it is on its way; else waits for that, and the caller looks again."""
@@ -340,8 +353,9 @@ class Moves:
     def remove(self, folder: int, name: str, want_folder: bool) -> None:
         """Raises NoSuchEntry, IsAFolder, NotAFolder, FolderNotEmpty, NotAllowed, ReadOnlySpace."""
         self._listing.folder(folder)
-        for _ in range(ATTEMPTS_MAX):
-            found = self._listing.find(folder, name)
+        found = self._listing.find(folder, name)
+        for attempt in range(ATTEMPTS_MAX):
+            found = self._again(found, folder, name) if attempt else found
             if isinstance(found, SpaceFolder):
                 raise errors.NotAllowed("A space is left with a command, not removed.")
             is_folder = type_of(found) is EntryType.FOLDER

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.core import Core
@@ -104,6 +105,45 @@ def test_a_draft_that_is_published_while_it_is_removed_is_removed(
     house.settle()
     assert names(core, house.top()) == set()
     assert house.children(house.top()) == []
+
+
+def lose_the_name(house: FakeHouse, mine: int) -> Callable[[], None]:
+    """What is under way arrives, and its name goes to another member's older file."""
+
+    def happen() -> None:
+        publish(house)()
+        house.rows[mine] = replace(house.rows[mine], shown="a (Me)")
+        listed = house.names[house.top()]
+        listed["a (Me)"] = listed.pop("a")
+        house.add("a", b"theirs")
+
+    return happen
+
+
+def test_another_members_file_that_takes_the_name_meanwhile_is_not_removed(
+    core: Core, house: FakeHouse, between: Between
+) -> None:
+    house.hold()
+    write(core, house.top(), "a", b"mine")
+    mine = core.find(house.top(), "a").ino
+    between(Overlay, "await_settled", lose_the_name(house, mine))
+    core.unlink(house.top(), "a")
+    assert names(core, house.top()) == {"a"}
+    assert read(core, house.top(), "a") == b"theirs"
+
+
+def test_another_members_file_that_takes_the_name_meanwhile_is_not_renamed(
+    core: Core, house: FakeHouse, between: Between
+) -> None:
+    house.hold()
+    write(core, house.top(), "a", b"mine")
+    mine = core.find(house.top(), "a").ino
+    between(Overlay, "await_settled", lose_the_name(house, mine))
+    core.rename(house.top(), "a", house.top(), "b")
+    house.settle()
+    assert names(core, house.top()) == {"a", "b"}
+    assert read(core, house.top(), "a") == b"theirs"
+    assert read(core, house.top(), "b") == b"mine"
 
 
 def test_a_version_that_is_published_while_its_file_is_removed_is_removed(
