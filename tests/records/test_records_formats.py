@@ -254,6 +254,11 @@ def test_a_manifest_with_more_or_fewer_hashes_than_lengths_is_refused(
 
 
 @given(manifests)
+def test_a_manifest_is_made_of_its_chunks(manifest: Manifest) -> None:
+    assert make_manifest(manifest.chunks()) == manifest
+
+
+@given(manifests)
 def test_a_manifest_s_chunks_lie_end_to_end(manifest: Manifest) -> None:
     offsets = manifest.offsets()
     assert offsets[0] == 0
