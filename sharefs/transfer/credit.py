@@ -4,10 +4,10 @@ Theory of operation. Chunks are pulled, and a device sends them in the order the
 Credit is the number of bytes that may be under way. Four chunks always may, so that one is read
 while another travels, and a third is verified here. Beyond that, credit grows by what arrives, so
 that it doubles in a round trip, until it is twice what the device delivers in the time from a
-question to its answer, or 16 MiB: more would only make a queue, which a blocked read has to wait
-behind. (Half of that is enough up to 180 MB/s; beyond, two processes on two cores lose a tenth.)
-It is halved when nothing comes for a while. A chunk is lost when the device delivers nothing at all
-for some seconds, or went on delivering what was asked of it long after that chunk.
+question to its answer, or 8 MiB: more would only make a queue, which a blocked read has to wait
+behind, and is lost in a crash. It is halved when nothing comes for a while. A chunk is lost when
+the device delivers nothing at all for some seconds, or went on delivering what was asked of it long
+after that chunk.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from sharefs.records.ids import ContentId
 
 CREDIT_CHUNKS_MIN = 4
 CREDIT_BYTES_START = MIB
-CREDIT_BYTES_MAX = 16 * MIB
+CREDIT_BYTES_MAX = 8 * MIB
 CREDIT_GAIN = 2
 SERVICE_S = 0.02
 """What a device takes to read, verify and encipher a chunk, beside the round trip."""
