@@ -85,13 +85,17 @@ class Cache:
 
     # --- in a thread of its own -----------------------------------------------------------------
 
-    def _run(self, limit: int) -> None:
-        try:
-            self.make_room(limit)
-        except NodeNotRunning:
-            pass
-        except SharefsError as error:
-            log.warning("no room could be made: %s", error)
+    def _run(self, limit: int | None) -> None:
+        while limit is not None:
+            try:
+                self.make_room(limit)
+            except NodeNotRunning:
+                return
+            except SharefsError as error:
+                log.warning("no room could be made: %s", error)
+            before, limit = limit, self._state.settings.value(CACHE)
+            if limit == before:
+                return
 
     def make_room(self, limit: int) -> None:
         """Free what was used longest ago, as far as it may go, until there is as much here as
@@ -104,8 +108,9 @@ class Cache:
         tally = _Tally()
         at = (-1.0, ContentId(b""))
         while freed < wanted and (page := self._state.uses.longest_unused(at, LOOKED_AT_ONCE)):
-            at = page[-1][:2]
-            freed += self._free_some(page, wanted - freed, tally)
+            looked_at, gone = self._free_some(page, wanted - freed, tally)
+            at = page[looked_at - 1][:2]
+            freed += gone
         if freed >= over:
             self._state.notices.settle(self)
         else:
@@ -114,13 +119,15 @@ class Cache:
 
     def _free_some(
         self, page: list[tuple[float, ContentId, int]], wanted: int, tally: _Tally
-    ) -> int:
+    ) -> tuple[int, int]:
+        """How many of these were looked at, and how many bytes went: some may have to stay."""
         coming = self._state.loop.call(self._coming)
         rows: list[Shown] = []
-        chosen = 0
+        chosen = looked_at = 0
         for _, content, local in page:
             if chosen >= wanted:
                 break
+            looked_at += 1
             row = self._may_go(content, local, coming, tally)
             if row is not None:
                 rows.append(row)
@@ -131,7 +138,7 @@ class Cache:
             for row, _ in freed.refused
             if row.content is not None
         )
-        return freed.bytes
+        return looked_at, freed.bytes
 
     def _coming(self) -> set[ContentId]:
         return {progress.content for progress in self._carriage.snapshot()}

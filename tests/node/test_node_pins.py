@@ -179,6 +179,20 @@ def test_what_was_used_longest_ago_goes_first(anna: Party, bob: Party) -> None:
     assert about_cache(bob) == []
 
 
+def test_what_has_to_stay_does_not_keep_what_was_used_later(anna: Party, bob: Party) -> None:
+    bob.write("only", b"".join(kilo(name) for name in "abcd"))
+    shared("theirs", kilo("theirs"), anna, bob)
+    bob.read("theirs")
+    until(lambda: bob.node.state.uses.local_bytes() == 5000, "all is saved")
+    contents = [content for name in ("only", "theirs") if (content := bob.there(name).content)]
+    uses(bob, "only", "theirs")
+    until(lambda: not any(bob.node.cache._is_used(content) for content in contents), "all rest")
+    bob.node.cache.make_room(4500)
+    assert is_here(bob, "only")
+    assert not is_here(bob, "theirs")
+    assert about_cache(bob) == []
+
+
 def test_never_what_nobody_else_has_nor_what_is_pinned_or_open(anna: Party, bob: Party) -> None:
     for name in ("mine", "pinned", "open", "plain"):
         shared(name, kilo(name), bob, anna)
