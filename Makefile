@@ -20,8 +20,12 @@ help: ## Print this help
 demo: $(READY) fuse ## Show it working: three nodes, one space, in under two minutes
 	@$(BIN)/python -m tests.demo.demo
 
+# Those with real nodes mostly wait, and run beside the others, which mostly compute.
 test: check fuse ## Check, and run all tests
-	$(BIN)/pytest
+	@log=$$(mktemp); $(BIN)/pytest tests/scenarios >"$$log" 2>&1 & scenarios=$$!; \
+	$(BIN)/pytest --ignore tests/scenarios; others=$$?; \
+	wait $$scenarios; with_nodes=$$?; cat "$$log"; rm -f "$$log"; \
+	exit $$((others || with_nodes))
 
 check: lint types imports ## Lint, types and import contracts
 
