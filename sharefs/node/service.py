@@ -45,8 +45,6 @@ from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import read_ticket
 from sharefs.store.home import Home
 
-RATE_WINDOW_SECONDS = 2.0
-
 
 class Service:
     """A node and what it tells."""

@@ -1,5 +1,15 @@
 """Which chunks of a content? A bit for each, the lowest bit of the first byte first."""
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+
+def indexes_of(offsets: Sequence[int], offset: int, end: int) -> range:
+    """The chunks of a range of bytes; `offsets` is where each begins."""
+    if offset >= end:
+        return range(0)
+    return range(bisect_right(offsets, offset) - 1, bisect_left(offsets, end))
+
 
 def all_bits(count: int) -> bytes:
     """Of that many chunks."""

@@ -8,13 +8,13 @@ some of it is in memory. Nothing of it is served: for others, only the `LocalCon
 """
 
 import threading
-from bisect import bisect_left, bisect_right
 from collections import deque
 from weakref import WeakValueDictionary
 
 from sharefs.errors import LocalDamage
 from sharefs.records.content import MIB, Manifest
 from sharefs.records.ids import ContentId
+from sharefs.store.bits import indexes_of
 from sharefs.store.local import LocalContent
 
 FLEETING_SIZE_BYTES_MAX = 48 * MIB
@@ -72,10 +72,7 @@ class FleetingContent:
         return [i for i in self._indexes(offset, size) if i not in chunks and not self._on_disk(i)]
 
     def _indexes(self, offset: int, size: int) -> range:
-        end = min(offset + size, self.size)
-        if offset >= end:
-            return range(0)
-        return range(bisect_right(self._offsets, offset) - 1, bisect_left(self._offsets, end))
+        return indexes_of(self._offsets, offset, min(offset + size, self.size))
 
     def _on_disk(self, index: int) -> bool:
         bits = self.local.bitmap

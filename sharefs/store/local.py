@@ -10,7 +10,6 @@ to stay; `leaners` are those who have it for one.
 import errno
 import os
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from weakref import WeakSet
 from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id, encode_manifest
 from sharefs.records.ids import ContentId
-from sharefs.store.bits import all_bits, both, without
+from sharefs.store.bits import all_bits, both, indexes_of, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
 from sharefs.store.layer import Layer, marks_of
@@ -135,10 +134,7 @@ class LocalContent:
         return sum(length for i, length in enumerate(lengths) if bits[i >> 3] >> (i & 7) & 1)
 
     def _indexes(self, offset: int, size: int) -> range:
-        end = min(offset + size, self.size)
-        if offset >= end:
-            return range(0)
-        return range(bisect_right(self._offsets, offset) - 1, bisect_left(self._offsets, end))
+        return indexes_of(self._offsets, offset, min(offset + size, self.size))
 
     def _has(self, index: int) -> bool:
         return bool(self._bits[index >> 3] >> (index & 7) & 1)
