@@ -144,8 +144,15 @@ class Model:
     def _forget(self, at: Coordinate, version: Version) -> None:
         del self.versions[at]
         self._of_item[version.record.item].remove(at)
-        if not any(other.content == version.content for other in self.versions.values()):
+        if not any(self._stands(other, version.content) for other in self.versions.values()):
             self.promised.pop(version.content or _NO_CONTENT, None)
+
+    def _stands(self, version: Version, content: ContentId | None) -> bool:
+        """Whether bytes are those of a version that nobody wrote on who had seen it. A rename onto
+        another name leaves but a tombstone where they were: with the target they are gone."""
+        at = version.record.coordinate
+        later = (self.versions[k] for k in self._of_item[version.record.item] if k != at)
+        return version.content == content and not any(at in other.past for other in later)
 
     def _written_again(self, head: Record, data: bytes) -> Version | None:
         """Who met another copy of the own device, or was told so by a liar, counts anew, and writes
