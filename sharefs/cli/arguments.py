@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 from sharefs.errors import BadArgument, TicketNotValid
-from sharefs.spaces.identity import PERSON_NAME_SIZE_MAX
+from sharefs.spaces.limits import (
+    PERSON_NAME_SIZE_MAX,
+    SPACE_NAME_SIZE_MAX,
+    TICKET_PREFIX,
+    TICKET_SIZE_BYTES_MAX,
+)
 from sharefs.spaces.rights import INVITABLE_ROLES
-from sharefs.spaces.roster import SPACE_NAME_SIZE_MAX
-from sharefs.spaces.ticket import PREFIX, TICKET_SIZE_BYTES_MAX
 
 SPACE_NAME_SIZE_BYTES_MAX = 255
 """A space is a folder of the mount, and no folder's name is longer."""
@@ -87,7 +90,7 @@ def read_ticket_text(given: str) -> str:
     """
     if given == "-":
         return sys.stdin.read(TICKET_TEXT_SIZE_MAX).strip()
-    if given.strip().startswith(PREFIX) and not os.path.lexists(given):
+    if given.strip().startswith(TICKET_PREFIX) and not os.path.lexists(given):
         return given.strip()
     try:
         with open(given, encoding="utf-8") as file:
@@ -97,8 +100,8 @@ def read_ticket_text(given: str) -> str:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
         raise TicketNotValid(
-            f"{given[:80]!r} is no ticket, which begins with {PREFIX}, and no file that can be"
-            f" read ({why})."
+            f"{given[:80]!r} is no ticket, which begins with {TICKET_PREFIX}, and no file that can"
+            f" be read ({why})."
         ) from error
 
 

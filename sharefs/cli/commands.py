@@ -21,6 +21,7 @@ from sharefs.cli.fetching import fetch_and_show
 from sharefs.errors import BadArgument, EntryExists, LastCopy
 from sharefs.node.options import NodeOptions
 from sharefs.node.reports import ConflictReport, SpaceReport
+from sharefs.spaces.limits import PERSON_NAME_SIZE_MAX
 from sharefs.store.home import Home
 from sharefs.web.client import Client
 
@@ -108,7 +109,7 @@ def init(
 ) -> None:
     """Make your identity on this device."""
     # Cryptography takes its time to load, and no other command needs it here.
-    from sharefs.spaces.identity import PERSON_NAME_SIZE_MAX, encode_identity, new_identity
+    from sharefs.spaces.identity import encode_identity, new_identity
 
     person = arguments.check_person_name(name, "name")
     machine = device_name if device_name is not None else socket.gethostname()

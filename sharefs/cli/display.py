@@ -10,11 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from rich.cells import cell_len
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 PLAIN_GAP = "  "
 PATHS_SHOWN_MAX = 10
@@ -63,6 +58,11 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not on_terminal():
         print("\n".join(plain_lines([[heading.upper() for heading in headings], *rows])))
         return
+    # What draws tables takes its time to load, and few commands draw one.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
@@ -74,6 +74,8 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def plain_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows in columns of equal width, nothing cut."""
+    from rich.cells import cell_len
+
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return [
         PLAIN_GAP.join(
@@ -94,6 +96,8 @@ def printable(text: str) -> str:
 
 def size(count: float) -> str:
     """Bytes, for people."""
+    from rich.filesize import decimal
+
     return decimal(int(count))
 
 

@@ -7,15 +7,6 @@ import sys
 from collections.abc import Iterator
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from sharefs.cli import display
 from sharefs.errors import NodeFailed
@@ -64,6 +55,17 @@ def _last(steps: Iterator[FetchProgress]) -> FetchProgress:
 
 
 def _show_bar(steps: Iterator[FetchProgress]) -> FetchProgress:
+    # What draws bars takes its time to load, and without a terminal none is drawn.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.fields[files]}"),
         BarColumn(),

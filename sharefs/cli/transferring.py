@@ -1,29 +1,16 @@
 """How does a person watch what travels, and stop it?"""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from time import sleep as _pause
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from sharefs.cli import arguments, display
 from sharefs.cli.commands import AsJson, LocalHome, app, client_of
+from sharefs.cli.travelling import HEADINGS, NOTHING, cells
 from sharefs.errors import BadArgument
-from sharefs.node.reports import TransferReport, TransferVerb
-from sharefs.web.client import Client
-
-REFRESH_SECONDS = 0.5
-BAR_WIDTH = 8
-BAR_TERMINAL_WIDTH_MIN = 100
-PATH_WIDTH_MIN = 16
-OTHERS_WIDTH = 90
-"""Of all columns but the path's, as a rule."""
+from sharefs.node.reports import TransferVerb
 
 transfers = typer.Typer(
     help="Show what is travelling, from and to whom, how far and how fast; stop it, or let it go"
@@ -50,15 +37,18 @@ def show(
         return
     with client_of(context) as client:
         if display.on_terminal() and not (once or as_json):
-            _watch(client)
+            # What draws it takes its time to load, and nothing else needs it.
+            from sharefs.cli.watching import watch
+
+            watch(client)
             return
         reports = client.transfers()
     if as_json:
         display.say_json(reports)
     elif reports:
-        display.say_table(_HEADINGS, [_cells(report) for report in reports])
+        display.say_table(HEADINGS, [cells(report) for report in reports])
     else:
-        display.complain(_NOTHING)
+        display.complain(NOTHING)
 
 
 @transfers.command()
@@ -115,82 +105,3 @@ def _order(
         raise BadArgument(f"Say what to {verb}: files or folders{whole}.")
     with client_of(context) as client:
         return client.order(verb, [arguments.absolute(path) for path in paths or []]).count
-
-
-# --- what it looks like ---------------------------------------------------------------------------
-
-_HEADINGS = ["Path", "Way", "State", "Done", "Size", "Speed", "Left", "Devices"]
-_WIDTHS = (3, 8, 5, 8, 10, 5, 0)
-_NOTHING = "Nothing is travelling."
-
-
-def _watch(client: Client) -> None:
-    with (
-        suppress(KeyboardInterrupt),
-        Live(console=Console(force_terminal=True), auto_refresh=False) as live,
-    ):
-        while True:
-            live.update(picture(client.transfers(), *live.console.size), refresh=True)
-            _pause(REFRESH_SECONDS)
-
-
-def picture(reports: list[TransferReport], width: int, height: int) -> RenderableType:
-    """What is shown of transfers on a terminal of this size."""
-    if not reports:
-        return Text(_NOTHING)
-    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
-    path_width = max(width - OTHERS_WIDTH, PATH_WIDTH_MIN)
-    for heading, column_width in zip(_HEADINGS, (path_width, *_WIDTHS), strict=True):
-        table.add_column(heading, no_wrap=True, min_width=column_width)
-    # A line for the headings, one for what is left out, and one below.
-    shown = reports[: max(1, height - 3)]
-    for report in shown:
-        path, *others = (_on_a_line(cell) for cell in _cells(report))
-        way, state, done, *rest = map(Text, others)
-        if report.direction == "in" and report.size and width >= BAR_TERMINAL_WIDTH_MIN:
-            done = Text.assemble(f"{done.plain:>5} ", _bar(report.done / report.size))
-        table.add_row(Text(_end_of(path, path_width)), way, state, done, *rest)
-    more = len(reports) - len(shown)
-    return Group(table, Text(f"and {more} more")) if more else table
-
-
-def _bar(share: float) -> Text:
-    full = round(BAR_WIDTH * share)
-    return Text.assemble(("━" * full, "green"), ("━" * (BAR_WIDTH - full), "dim"))
-
-
-def _end_of(path: str, width: int) -> str:
-    """The part that tells most."""
-    return path if len(path) <= width else f"…{path[1 - width :]}"
-
-
-def _on_a_line(cell: str) -> str:
-    return display.printable(cell).replace("\n", "\\n")
-
-
-def _cells(report: TransferReport) -> list[str]:
-    return [
-        report.path,
-        report.direction,
-        report.state,
-        _done(report),
-        display.size(report.size) if report.size else "",
-        display.rate(report.bytes_per_second) if report.bytes_per_second else "",
-        _left(report),
-        ", ".join(
-            f"{source.name} {display.rate(source.bytes_per_second)}" for source in report.sources
-        ),
-    ]
-
-
-def _done(report: TransferReport) -> str:
-    if report.direction == "out":
-        return display.size(report.done)
-    return f"{100 * report.done // report.size} %" if report.size else ""
-
-
-def _left(report: TransferReport) -> str:
-    """How long it will still take at this speed."""
-    if report.direction == "out" or report.bytes_per_second < 1:
-        return ""
-    return display.duration((report.size - report.done) / report.bytes_per_second)

@@ -24,9 +24,9 @@ from sharefs.node.state import State, now_ms
 from sharefs.records.canonical import encode
 from sharefs.records.entry import NAME_SIZE_BYTES_MAX, check_name
 from sharefs.records.ids import PublicKey, SpaceId
+from sharefs.spaces.limits import SPACE_NAME_SIZE_MAX, TICKET_SIZE_BYTES_MAX
 from sharefs.spaces.rights import INVITABLE_ROLES, Right, Role
 from sharefs.spaces.roster import (
-    SPACE_NAME_SIZE_MAX,
     Admit,
     Invite,
     check_proof,
@@ -39,7 +39,6 @@ from sharefs.spaces.roster import (
 )
 from sharefs.spaces.ticket import (
     ADDRESSES_MAX,
-    TICKET_SIZE_BYTES_MAX,
     Door,
     Ticket,
     ticket_curve_key,

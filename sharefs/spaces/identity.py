@@ -23,9 +23,9 @@ from sharefs.records.ids import (
     device_id,
     person_id,
 )
+from sharefs.spaces.limits import PERSON_NAME_SIZE_MAX
 
 CERTIFICATE_SIZE_BYTES_MAX = 1024
-PERSON_NAME_SIZE_MAX = 64
 _DOMAIN = b"sharefs certificate 1\x00"
 
 PersonName = Annotated[str, Meta(min_length=1, max_length=PERSON_NAME_SIZE_MAX)]

@@ -34,12 +34,12 @@ from sharefs.records.ids import (
     SpaceId,
 )
 from sharefs.spaces.identity import Certificate, public_key, signing_key, verify, verify_certificate
+from sharefs.spaces.limits import SPACE_NAME_SIZE_MAX
 from sharefs.spaces.rights import INVITABLE_ROLES, RIGHTS, Right, Role
 
 OPERATION_SIZE_BYTES_MAX = 8 * 1024
 OPERATIONS_MAX = 4096
 PREVIOUS_MAX = 64
-SPACE_NAME_SIZE_MAX = 128
 _DOMAIN = b"sharefs operation 1\x00"
 _TICKET_DOMAIN = b"sharefs redeem 1\x00"
 

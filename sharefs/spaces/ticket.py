@@ -15,11 +15,9 @@ from sharefs.errors import RemoteProtocolError, TicketNotValid
 from sharefs.records.canonical import decode, encode
 from sharefs.records.ids import Count, DeviceId, PublicKey, SpaceId
 from sharefs.spaces.identity import PersonName, curve_public_key
+from sharefs.spaces.limits import SPACE_NAME_SIZE_MAX, TICKET_PREFIX, TICKET_SIZE_BYTES_MAX
 from sharefs.spaces.rights import Role
-from sharefs.spaces.roster import SPACE_NAME_SIZE_MAX
 
-TICKET_SIZE_BYTES_MAX = 8 * 1024
-PREFIX = "sharefs1"
 ADDRESSES_MAX = 16
 _CHECK_SIZE_BYTES = 4
 _CURVE_CONTEXT = "sharefs 2026-11 ticket curve key 1"
@@ -69,16 +67,16 @@ def write_ticket(ticket: Ticket) -> str:
     """The text to hand over."""
     data = encode(ticket)
     check = blake3(data).digest(_CHECK_SIZE_BYTES)
-    return PREFIX + base64.urlsafe_b64encode(data + check).decode().rstrip("=")
+    return TICKET_PREFIX + base64.urlsafe_b64encode(data + check).decode().rstrip("=")
 
 
 def read_ticket(text: str) -> Ticket:
     """Raises TicketNotValid, with what to do, for anything but an undamaged ticket of this
     version."""
     text = "".join(text.split())
-    if not text.startswith(PREFIX):
-        raise TicketNotValid(f"This is no sharefs ticket: one begins with {PREFIX}.")
-    body = text.removeprefix(PREFIX)
+    if not text.startswith(TICKET_PREFIX):
+        raise TicketNotValid(f"This is no sharefs ticket: one begins with {TICKET_PREFIX}.")
+    body = text.removeprefix(TICKET_PREFIX)
     try:
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:

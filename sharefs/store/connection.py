@@ -5,7 +5,6 @@ One `Writer`, in the loop's thread; `Readers` for all others. Foreign exceptions
 
 import errno
 import os
-import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from sharefs.store.holders import Holders
 from sharefs.store.holding import Holding
 from sharefs.store.sums import Sums
 from sharefs.store.superseded import Superseded
+from sharefs.store.whole import sync_folder
 
 BUSY_SECONDS_MAX = 10.0
 READERS_IDLE_MAX = 8
@@ -312,32 +312,6 @@ def _explained_os(error: OSError, path: Path) -> Exception:
         )
     reason = os.strerror(error.errno or 0)
     return HomeNotUsable(f"{path} can not be used ({reason}): check the disk and whose it is.")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 whole or not at all, durably. Raises OSError."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_full(path: Path) -> bool:

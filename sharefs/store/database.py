@@ -26,11 +26,11 @@ from sharefs.store.connection import (
     connect_reader,
     roll_back,
     translated,
-    write_file,
 )
 from sharefs.store.ledger import Ledger
 from sharefs.store.shelf import Shelf
 from sharefs.store.view import ReadView
+from sharefs.store.whole import write_file
 
 MACHINE_FILE = Path("/etc/machine-id")
 _MACHINE_CONTEXT = "sharefs 2026-11 machine 1"

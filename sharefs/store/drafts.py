@@ -17,8 +17,9 @@ import msgspec
 from sharefs.records.entry import NAME_SIZE_BYTES_MAX
 from sharefs.records.ids import ItemId, SpaceId
 from sharefs.records.record import ContextEntry
-from sharefs.store.connection import explained, translated, write_file
+from sharefs.store.connection import explained, translated
 from sharefs.store.layer import MARKS_SUFFIX, marks_of
+from sharefs.store.whole import write_file
 from sharefs.store.written import Written
 
 NOTE_ATTRIBUTE = "user.sharefs.draft"

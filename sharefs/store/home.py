@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from sharefs.errors import AlreadyInitialised, HomeNotUsable, NodeAlreadyRunning, NotInitialised
-from sharefs.store.connection import sync_folder, write_file
+from sharefs.store.whole import sync_folder, write_file
 
 MOUNT_NAME = "My Shared Spaces"
 SOCKET_PATH_SIZE_BYTES_MAX = 107

@@ -23,8 +23,8 @@ from typing import Protocol
 
 from sharefs.records.content import KIB, Manifest
 from sharefs.records.ids import ContentId
-from sharefs.store.connection import write_file
 from sharefs.store.direct import write_fully
+from sharefs.store.whole import write_file
 
 PAGE_SIZE_BYTES = 64 * KIB
 OVER_ATTRIBUTE = "user.sharefs.over"

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import sharefs
 from sharefs import cli
-from sharefs.cli import display, transferring
+from sharefs.cli import display, watching
 from sharefs.errors import DiskFull
 from sharefs.node.reports import (
     ConflictReport,
@@ -308,7 +308,7 @@ def test_transfers_are_watched_on_a_terminal_until_ctrl_c(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(display, "on_terminal", lambda: True)
-    monkeypatch.setattr(transferring, "_pause", interrupt)
+    monkeypatch.setattr(watching, "_pause", interrupt)
     ran = shell.run("transfers")
     assert ran.code == 0
     assert "film.mkv" in ran.out
@@ -318,7 +318,7 @@ def test_transfers_are_watched_on_a_terminal_until_ctrl_c(
 
 def test_a_picture_of_transfers_fits_the_terminal(node: FakeNode) -> None:
     console = Console(width=100, height=10, file=io.StringIO(), record=True)
-    console.print(transferring.picture(node.transfers() * 20, 100, 10))
+    console.print(watching.picture(node.transfers() * 20, 100, 10))
     lines = console.export_text().splitlines()
     assert len(lines) == 9
     assert lines[-1] == "and 13 more"

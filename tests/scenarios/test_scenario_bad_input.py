@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sharefs.spaces.ticket import PREFIX, read_ticket
+from sharefs.spaces.limits import TICKET_PREFIX
+from sharefs.spaces.ticket import read_ticket
 from tests.scenarios.group import Group, Node, answers, run, sentence_of, shell, start, stop, until
 from tests.scenarios.private_system import in_private_system, needs_private_system
 
@@ -36,7 +37,7 @@ def test_a_garbled_ticket_is_refused(pair: list[Node], tmp_path: Path) -> None:
     for garbled in (
         ticket[:-7],
         ticket[:middle] + other + ticket[middle + 1 :],
-        PREFIX,
+        TICKET_PREFIX,
         "no ticket at all",
         str(tmp_path / "missing.sharefs"),
         str(file),

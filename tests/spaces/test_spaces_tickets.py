@@ -16,9 +16,8 @@ from sharefs.spaces.identity import (
     encode_identity,
     verify_certificate,
 )
+from sharefs.spaces.limits import TICKET_PREFIX, TICKET_SIZE_BYTES_MAX
 from sharefs.spaces.ticket import (
-    PREFIX,
-    TICKET_SIZE_BYTES_MAX,
     Ticket,
     read_ticket,
     ticket_curve_key,
@@ -67,7 +66,7 @@ def test_a_part_of_a_ticket_is_refused(ticket: Ticket, place: int) -> None:
         read_ticket(text[: place % len(text)])
 
 
-@given(st.text() | st.text().map(lambda text: PREFIX + text))
+@given(st.text() | st.text().map(lambda text: TICKET_PREFIX + text))
 def test_any_other_text_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(TicketNotValid, match=r"\."):
         read_ticket(text)
@@ -75,7 +74,7 @@ def test_any_other_text_is_refused_with_a_sentence(text: str) -> None:
 
 def text_of(payload: bytes) -> str:
     check = blake3(payload).digest(4)
-    return PREFIX + base64.urlsafe_b64encode(payload + check).decode().rstrip("=")
+    return TICKET_PREFIX + base64.urlsafe_b64encode(payload + check).decode().rstrip("=")
 
 
 @given(faults(tickets.map(encode)))

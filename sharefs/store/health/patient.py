@@ -8,10 +8,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from sharefs.records.ids import ROOT
-from sharefs.store.connection import translated, write_file
+from sharefs.store.connection import translated
 from sharefs.store.database import Store
 from sharefs.store.health.finding import Finding
 from sharefs.store.home import Home
+from sharefs.store.whole import write_file
 
 DEPTH_MAX = 256
 PATHS_SHOWN_MAX = 3
