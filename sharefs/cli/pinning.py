@@ -16,6 +16,7 @@ def pin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> No
     if lacking > 0:
         said += f" {display.size(lacking)} of that is still to come, from who has it."
     display.say(said)
+    display.complain_of(report.refused)
 
 
 @app.command()
@@ -23,4 +24,7 @@ def unpin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> 
     """Let files and folders go again, by `free` or a limit of the cache; nothing is freed yet."""
     with client_of(context) as client:
         report = client.pin([arguments.absolute(path) for path in paths], False)
-    display.say(f"Not pinned any more: {display.plural(report.files, 'file')}.")
+    if report.changed:
+        display.say(f"Not pinned any more: {display.plural(report.files, 'file')}.")
+    else:
+        display.say("Nothing of that was pinned.")

@@ -14,7 +14,8 @@ from sharefs.node.reports import TransferVerb
 
 transfers = typer.Typer(
     help="Show what is travelling, from and to whom, how far and how fast; stop it, or let it go"
-    " on. On a terminal, until Ctrl-C.",
+    " on. On a terminal, until Ctrl-C. What you say of a folder holds for all in it, in place of"
+    " what you said there before; only a reject stays, until you resume its own path.",
     rich_markup_mode=None,
 )
 app.add_typer(transfers, name="transfers", invoke_without_command=True)
@@ -60,17 +61,15 @@ def pause(
     A `fetch` of them waits, and nothing of them comes by itself. Programs that read them get their
     bytes all the same, and what others fetch from you is sent.
     """
-    count = _order(context, TransferVerb.PAUSE, paths, everything)
-    display.say("Paused." if everything else f"Paused: {display.plural(count, 'path')}.")
+    _order(context, TransferVerb.PAUSE, paths, everything)
 
 
 @transfers.command()
 def resume(
     context: typer.Context, paths: Paths = None, everything: All = False, home: LocalHome = None
 ) -> None:
-    """Take back a `pause`; with paths, a `reject`, too."""
-    count = _order(context, TransferVerb.RESUME, paths, everything)
-    display.say("Resumed." if everything else f"Resumed: {display.plural(count, 'path')}.")
+    """Take back a `pause`; with paths, a `reject` of just these, too."""
+    _order(context, TransferVerb.RESUME, paths, everything)
 
 
 @transfers.command()
@@ -82,8 +81,7 @@ def cancel(
     A `fetch` of them fails, and a program that waits for their bytes gets the error ECANCELED.
     What came stays. They come again when they are fetched, read, or changed.
     """
-    count = _order(context, TransferVerb.CANCEL, paths, everything)
-    display.say(f"Cancelled: {display.plural(count, 'transfer')}.")
+    _order(context, TransferVerb.CANCEL, paths, everything)
 
 
 @transfers.command()
@@ -93,15 +91,30 @@ def reject(context: typer.Context, paths: Paths = None, home: LocalHome = None) 
     A `fetch` of them is refused, and nothing of them comes by itself. Programs that read them get
     their bytes all the same.
     """
-    count = _order(context, TransferVerb.REJECT, paths, False)
-    display.say(f"Rejected: {display.plural(count, 'path')}.")
+    _order(context, TransferVerb.REJECT, paths, False)
+
+
+_DONE = {
+    TransferVerb.PAUSE: "Paused",
+    TransferVerb.RESUME: "Resumed",
+    TransferVerb.CANCEL: "Cancelled",
+    TransferVerb.REJECT: "Rejected",
+}
 
 
 def _order(
     context: typer.Context, verb: TransferVerb, paths: Sequence[Path] | None, everything: bool
-) -> int:
+) -> None:
     if bool(paths) == everything:
         whole = "" if verb is TransferVerb.REJECT else ", or --all"
         raise BadArgument(f"Say what to {verb}: files or folders{whole}.")
     with client_of(context) as client:
-        return client.order(verb, [arguments.absolute(path) for path in paths or []]).count
+        report = client.order(verb, [arguments.absolute(path) for path in paths or []])
+    if verb is TransferVerb.CANCEL:
+        display.say(f"{_DONE[verb]}: {display.plural(report.count, 'transfer')}.")
+    else:
+        what = "" if everything else f": {display.plural(report.count, 'path')}"
+        display.say(f"{_DONE[verb]}{what}.")
+    if report.rejected and verb is not TransferVerb.REJECT:
+        stay = "1 path stays" if report.rejected == 1 else f"{report.rejected} paths stay"
+        display.complain(f"{stay} rejected: `resume` with the very path takes that back.")

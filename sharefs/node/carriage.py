@@ -47,6 +47,7 @@ SYNC_SIZE_BYTES = 16 * MIB
 """Well below what may be unsaved (UNSAFE_BYTES_MAX), so that more comes while the disk syncs."""
 
 LIKELY_MAX = 8
+_STREAM_ONLY = "It is stream-only here: it is shown, and not kept."
 
 
 class Carriage:
@@ -120,10 +121,20 @@ class Carriage:
             known += [row.version.device, creator_of(row.item)]
         return tuple(dict.fromkeys(known[:LIKELY_MAX]))
 
+    def hindrance(self, row: Shown) -> UserError | None:
+        """Why an entry does not come by itself, if a person said so. Any thread."""
+        if self._state.keeping.is_stream_only(row):
+            return NotAllowed(_STREAM_ONLY)
+        try:
+            self.waiters.orders.holds(row, Priority.REPLICATION)
+        except UserError as error:
+            return error
+        return None
+
     def fetch(self, waiter: int, row: Shown, done: Done) -> None:
         """Have all of an entry here. Raises NotAllowed for what is stream-only."""
         if self._state.keeping.is_stream_only(row):
-            raise NotAllowed("It is stream-only here: it is shown, and not kept.")
+            raise NotAllowed(_STREAM_ONLY)
         self.want(waiter, row, 0, row.size, Priority.FETCH, done)
 
     def unwant(self, waiter: int) -> None:

@@ -8,11 +8,12 @@ from pathlib import PurePath
 from typing import Any
 
 from sharefs.errors import BadArgument, NoSuchEntry
+from sharefs.node.nested import entry_of, forget_gone
 from sharefs.node.node import Node
 from sharefs.node.quantities import parse_hours
 from sharefs.node.reports import SettingReport
 from sharefs.node.settings import ALL, Scope, Setting, setting_named
-from sharefs.records.ids import ItemId
+from sharefs.records.ids import ROOT
 from sharefs.records.shown import Shown
 
 _OPTIONS = {"space": "--space", "person": "--peer", "item": "--path", "hours": "--hours"}
@@ -31,8 +32,18 @@ class Choosing:
         self._entries_at = entries_at
         self._path = path
 
+    def forget_gone(self) -> None:
+        """Drop choices for what was deleted for good."""
+
+        def forget() -> None:
+            for setting in ALL:
+                if "item" in setting.narrowed_by:
+                    forget_gone(self._node.state, setting)
+
+        self._node.loop.call(forget)
+
     def all(self) -> list[SettingReport]:
-        """All settings, each with what holds for everything first."""
+        """All settings, each with what holds for everything first; not what was deleted."""
         return self._node.loop.call(lambda: [r for setting in ALL for r in self._reports(setting)])
 
     def choose(
@@ -70,7 +81,7 @@ class Choosing:
         return Scope(
             space=id,
             person=self._person_named(peer) if peer else "",
-            item=row.item.hex() if row is not None else "",
+            item=row.item.hex() if row is not None and row.item != ROOT else "",
             hours="{}-{}".format(*_hours(hours)) if hours else "",
         )
 
@@ -92,13 +103,16 @@ class Choosing:
     def _reports(self, setting: Setting[Any]) -> Iterator[SettingReport]:
         """In the loop."""
         for scope, text in self._node.state.settings.texts(setting).items():
+            row = entry_of(self._node.state, scope) if scope.item else None
+            if scope.item and row is None:
+                continue
             yield SettingReport(
                 name=setting.name,
                 value=text,
                 default=setting.default,
                 space=self._space_name(scope.space),
                 peer=self._person_name(scope.person),
-                path=self._path_of(scope),
+                path=str(self._path(row)) if row is not None else "",
                 hours=scope.hours,
                 help=setting.help,
                 allowed=setting.allowed,
@@ -114,16 +128,6 @@ class Choosing:
                 if member.person.hex() == id:
                     return member.label
         return id
-
-    def _path_of(self, scope: Scope) -> str:
-        if not scope.item:
-            return ""
-        for replica in self._node.state.replicas.values():
-            if replica.id.hex() == scope.space:
-                row = replica.shelf.winner(ItemId(bytes.fromhex(scope.item)))
-                if row is not None and row.live:
-                    return str(self._path(row))
-        return scope.item
 
 
 def _hours(text: str) -> tuple[int, int]:

@@ -1,14 +1,14 @@
 """Which bytes that are read stay here, and which are only shown?
 
-A choice of `stream-only` for a file goes before one for the folder that it is in, that before one
-for a folder further up, that before the space's. Bytes that belong to another file, too, which is
+Bytes that belong to another file, too, which is
 not stream-only, are kept. What was on disk before stays there until it is freed, and is served.
 """
 
 from collections.abc import Callable
 
+from sharefs.node.scopes import nearest
 from sharefs.node.settings import STREAM_ONLY, Scope, Settings
-from sharefs.records.ids import ROOT, ContentId, SpaceId
+from sharefs.records.ids import ContentId, SpaceId
 from sharefs.records.shown import Shown
 from sharefs.store.contents import ContentStore, LocalContent
 from sharefs.store.fleeting import Fleeting, FleetingContent
@@ -56,12 +56,4 @@ class Keeping:
         return all(self._is_chosen(other, choices) for other in others if other.live)
 
     def _is_chosen(self, row: Shown, choices: dict[Scope, bool]) -> bool:
-        space = self._id_of(row.space).hex()
-        if any(scope.item for scope in choices):
-            at: Shown | None = row
-            while at is not None and at.item != ROOT:
-                chosen = choices.get(Scope(space=space, item=at.item.hex()))
-                if chosen is not None:
-                    return chosen
-                at = self._view.entry(self._view.folder(at))
-        return self._settings.value(STREAM_ONLY, Scope(space=space))
+        return bool(nearest(choices, self._view, row, self._id_of(row.space)))

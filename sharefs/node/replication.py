@@ -33,7 +33,7 @@ from sharefs.node.eagerness import Eagerness
 from sharefs.node.peers import Peers
 from sharefs.node.pins import Pins
 from sharefs.node.replica import Replica
-from sharefs.node.settings import PINNED, REPLICATION, STREAM_ONLY, of_space
+from sharefs.node.settings import PINNED, REPLICATION, STREAM_ONLY, Scope, of_space
 from sharefs.node.state import State, now_ms
 from sharefs.records.ids import ContentId, SpaceId
 from sharefs.records.shown import Shown
@@ -59,7 +59,7 @@ class Replication:
         self._carriage = carriage
         self._peers = peers
         self._pins = pins
-        self._pinned: dict[int, dict[str, bool]] = {}
+        self._pinned: dict[int, dict[Scope, bool]] = {}
         """What was chosen of pins, of spaces in which something is pinned."""
         self._eager: dict[int, Eagerness] = {}
         """Of spaces, by their numbers, that keep something here by themselves."""

@@ -112,6 +112,8 @@ class OrderReport(Struct, frozen=True):
     """How many entries were paused, resumed or rejected, or transfers cancelled."""
 
     count: int
+    rejected: int = 0
+    """So many entries, named or in what was named, stay rejected nevertheless."""
 
 
 class TransferEvent(Struct, frozen=True, tag="transfer"):
@@ -221,12 +223,18 @@ class SettingReport(Struct, frozen=True):
 
 
 class PinReport(Struct, frozen=True):
-    """What a `pin` or `unpin` is about."""
+    """What a `pin` or `unpin` is about. `refused` are (path, sentence) pairs."""
 
     files: int
+    """All there; or, of `unpin`, those that were pinned."""
     bytes: int
+    """Of those that are kept."""
     local_bytes: int
     """So much of that is here already."""
+    refused: list[tuple[str, str]] = []
+    """What does not come though it is pinned."""
+    changed: bool = True
+    """False where all was chosen so before."""
 
 
 class DoctorReport(Struct, frozen=True):

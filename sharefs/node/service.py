@@ -57,6 +57,7 @@ class Service:
     def start(self) -> None:
         """Returns when the mount serves. Raises UserErrors."""
         self._node.start()
+        self._choosing.forget_gone()
 
     def wait(self) -> None:
         """Returns when the node is to go down."""
@@ -314,11 +315,22 @@ class Service:
 
     def pin(self, paths: list[str], on: bool) -> PinReport:
         rows = [row for path in paths for row in self.entries_at(path)]
-        self._node.loop.call(lambda: self._node.pins.pin(rows, on=on))
         files = [row for path in paths for row in self.files_at(path)]
+        pins = self._node.pins
+        if not on:
+            files = [row for row in files if pins.is_pinned(row)]
+        changed = self._node.loop.call(lambda: pins.pin(rows, on=on))
         here = self._node.state.contents.local_bytes
-        local = sum(here(row.content) for row in files if row.content is not None)
-        return PinReport(len(files), sum(row.size for row in files), local)
+        size = local = 0
+        refused = []
+        for row in files:
+            held = row.size if row.content is None else here(row.content)
+            hindrance = self._node.carriage.hindrance(row) if on and held < row.size else None
+            if hindrance is not None:
+                refused.append((str(self.path(row)), str(hindrance)))
+            else:
+                size, local = size + row.size, local + held
+        return PinReport(len(files), size, local, refused, changed)
 
 
 class Listener:

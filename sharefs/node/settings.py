@@ -116,7 +116,7 @@ FETCHING = Setting(
     parse_standing,
     "write on, paused or rejected",
     "Whether files are fetched when nobody reads them: `sharefs transfers` pauses and rejects.",
-    ("item",),
+    ("space", "item"),
 )
 
 PINNED = Setting(

@@ -136,11 +136,8 @@ class Travelling:
         if verb is TransferVerb.CANCEL:
             return OrderReport(self._cancel(paths))
         orders, standing = self._node.carriage.waiters.orders, _STANDINGS[verb]
-        if paths:
-            self._node.loop.call(lambda: orders.give(rows, standing))
-        else:
-            self._node.loop.call(lambda: orders.give_for_all(standing))
-        return OrderReport(len(rows))
+        named = rows if paths else [None]
+        return self._node.loop.call(lambda: orders.give(named, standing))
 
     def _cancel(self, paths: list[str]) -> int:
         if not paths:

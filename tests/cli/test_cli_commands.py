@@ -18,6 +18,8 @@ from sharefs.errors import DiskFull
 from sharefs.node.reports import (
     ConflictReport,
     MemberReport,
+    OrderReport,
+    PinReport,
     SpaceReport,
     StatusReport,
     TransferReport,
@@ -291,6 +293,34 @@ def test_transfers_are_paused_resumed_cancelled_and_rejected(shell: Shell, node:
         ("cancel", "/mnt/a"),
         ("reject", "/mnt/a"),
     ]
+
+
+def test_what_stays_rejected_is_told(
+    shell: Shell, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "order", lambda verb, paths: OrderReport(1, rejected=2))
+    ran = shell.run("transfers", "resume", "/mnt/a")
+    assert ran.out == "Resumed: 1 path.\n"
+    assert ran.err.startswith("2 paths stay rejected: ")
+    assert shell.run("transfers", "reject", "/mnt/a").err == ""
+
+
+def test_a_pin_tells_what_will_not_come(
+    shell: Shell, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = PinReport(3, 2000, 1000, [("/mnt/a", "You rejected it.")])
+    monkeypatch.setattr(node, "pin", lambda paths, on: report)
+    ran = shell.run("pin", "/mnt")
+    assert ran.out == "Pinned: 3 files, 2.0 kB. 1.0 kB of that is still to come, from who has it.\n"
+    assert ran.err == "/mnt/a: You rejected it.\n"
+
+
+def test_an_unpin_of_what_was_not_pinned_says_so(
+    shell: Shell, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shell.run("unpin", "/mnt/a").out == "Not pinned any more: 1 file.\n"
+    monkeypatch.setattr(node, "pin", lambda paths, on: PinReport(0, 0, 0, changed=False))
+    assert shell.run("unpin", "/mnt/a").out == "Nothing of that was pinned.\n"
 
 
 @pytest.mark.parametrize("words", [["pause"], ["cancel", "/mnt/a", "--all"], ["reject"]])

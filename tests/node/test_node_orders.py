@@ -89,7 +89,41 @@ def test_the_nearest_order_counts(anna: Party, bob: Party) -> None:
     order(bob, REJECT, "d/two")
     until(lambda: job.progress().finished)
     assert shown(bob) == [("Family/d", "all paused"), ("Family/d/two", "rejected")]
-    order(bob, RESUME, "d")
+
+
+def test_an_order_for_a_folder_leaves_what_is_rejected_in_it_until_that_is_resumed(
+    anna: Party, bob: Party
+) -> None:
+    share(anna, bob, "d/e/one", "d/e/two", "d/three")
+    order(bob, REJECT, "d/e")
+    order(bob, RESUME, "d/e/one")
+    order(bob, PAUSE, "d/three")
+    rejected = [("Family/d/e", "all rejected")]
+    assert order(bob, PAUSE, "d", "d/e/two") == OrderReport(1, rejected=2)
+    paused = [("Family/d", "all paused"), *rejected, ("Family/d/e/one", "paused")]
+    assert shown(bob) == paused, "what was resumed in it is paused, and the rest is rejected"
+    assert order(bob, RESUME, "d") == OrderReport(1, rejected=1)
+    assert shown(bob) == rejected
+    job = bob.service.fetch([place(bob, "d/e/one"), place(bob, "d/three")])
+    until(lambda: job.progress().finished)
+    assert job.progress().failures == []
+    order(bob, REJECT, "d/e/two")
+    order(bob, REJECT, "d")
+    assert order(bob, RESUME, "d") == OrderReport(1, rejected=2)
+    assert order(bob, RESUME, "d/e", "d/e/two") == OrderReport(2)
+    assert shown(bob) == []
+
+
+def test_a_whole_space_is_paused_by_its_folder_and_resumed_with_all(
+    anna: Party, bob: Party
+) -> None:
+    share(anna, bob, "a")
+    bob.service.set_setting("fetching", "paused", "Family", "", "", "")
+    assert shown(bob) == [("Family", "all paused")]
+    order(bob, RESUME, "")
+    assert shown(bob) == []
+    order(bob, PAUSE, "")
+    order(bob, RESUME)
     assert shown(bob) == []
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from sharefs.errors import Pinned
 from sharefs.node.cache import Cache
+from sharefs.node.reports import TransferVerb
 from sharefs.node.settings import CACHE, EVERYTHING
 from sharefs.records.shown import Shown
 from sharefs.transfer import telling
@@ -99,7 +100,60 @@ def test_what_is_pinned_is_not_freed_until_it_is_unpinned(anna: Party, bob: Part
     comes(bob, "photos/hill")
     pin(bob, "photos", on=False)
     assert bob.node.freeing.free([bob.there("photos/hill")]).files == 1
-    assert bob.node.pins.of_space(bob.replica().id) != {}, "the file was taken out by itself"
+    assert bob.node.pins.of_space(bob.replica().id) == {}, "nothing is left to say"
+
+
+def test_a_folder_is_pinned_with_what_was_taken_out_before(anna: Party, bob: Party) -> None:
+    shared("photos/deep/sea", b"sea", anna, bob)
+    pin(bob, "photos")
+    pin(bob, "photos/deep", on=False)
+    pin(bob, "photos/deep/sea")
+    pin(bob, "photos", on=False)
+    pin(bob, "photos")
+    assert list(bob.node.pins.of_space(bob.replica().id).values()) == [True]
+    assert told(bob, "photos/deep/sea")["pinned"] == "yes"
+
+
+def test_a_pin_tells_what_does_not_come_and_why(anna: Party, bob: Party) -> None:
+    for name in ("d/plain", "d/rejected", "d/stream"):
+        shared(name, kilo(name), anna, bob)
+    bob.service.order(TransferVerb.REJECT, [at(bob, "d/rejected")])
+    bob.service.set_setting("stream-only", "on", "", "", at(bob, "d/stream"), "")
+    report = bob.service.pin([at(bob, "d")], True)
+    assert (report.files, report.bytes) == (3, 1000)
+    told_of = dict(report.refused)
+    assert "rejected" in told_of[at(bob, "d/rejected")]
+    assert "stream-only" in told_of[at(bob, "d/stream")]
+    assert len(told_of) == 2
+
+
+def test_an_unpin_tells_what_was_pinned(anna: Party, bob: Party) -> None:
+    shared("d/a", b"a", anna, bob)
+    shared("d/b", b"b", anna, bob)
+    assert not bob.service.pin([at(bob, "d")], False).changed
+    pin(bob, "d/a")
+    report = bob.service.pin([at(bob, "d")], False)
+    assert (report.files, report.changed) == (1, True)
+
+
+def test_pins_of_what_was_deleted_are_not_told_of_and_go_with_its_last_trace(
+    anna: Party, bob: Party
+) -> None:
+    shared("a", b"a", anna, bob)
+    shared("b", b"b", anna, bob)
+    item = bob.there("a").item
+    pin(bob, "a")
+    pin(bob, "b")
+    anna.remove("a")
+    until(lambda: bob.entry("a") is None)
+    paths = [r.path for r in bob.service.settings() if r.name == "pinned" and r.path]
+    assert paths == [at(bob, "b")]
+    space = bob.replica().id
+    assert len(bob.node.pins.of_space(space)) == 2, "it may come back"
+    bob.node.loop.call(lambda: bob.node.state.replicas[space].shelf.forget_dead(item))
+    bob.down()
+    bob.up()
+    assert len(bob.node.pins.of_space(space)) == 1
 
 
 def test_what_is_pinned_again_comes_again_though_it_was_freed(anna: Party, bob: Party) -> None:
