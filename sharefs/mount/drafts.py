@@ -13,7 +13,7 @@ grew from is in the view: else this device would be in conflict with itself.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -61,6 +61,8 @@ class DraftFile:
     """An earlier run of the node left it."""
     orphaned: bool = False
     """Its name was removed here: it goes when its last user does."""
+    whole: bool = False
+    """A restarted node would publish it: it was closed since it was written."""
     probe: bool = False
     """It may be one, and is too young to tell; see `names`."""
     users: int = 0
@@ -92,6 +94,22 @@ class DraftFile:
         if self.state is State.WAITING:
             self.state = State.OPEN
         return self.state is State.OPEN
+
+    def finish(self) -> None:
+        """Nobody writes it now; with the lock held. If that can not be noted, what a kill leaves
+        counts as half of it."""
+        if not self.whole:
+            with suppress(OSError):
+                self.bytes.finish(self.executable)
+                self.whole = True
+
+    def resume(self) -> None:
+        """Somebody begins to write it. Raises OSError."""
+        if self.whole:
+            # Who has it open goes on writing it when it was removed.
+            with suppress(FileNotFoundError):
+                self.bytes.resume()
+            self.whole = False
 
     def attach(self) -> None:
         """One more user; with the lock held."""

@@ -273,6 +273,7 @@ class Files:
     def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
         """As pwrite, but never less than everything."""
         draft = self._changed(handle, keep=True)
+        draft.resume()
         try:
             draft.bytes.write(offset, data)
         except OSError:
@@ -286,6 +287,7 @@ class Files:
     def truncate(self, handle: Handle, size: int) -> None:
         """As ftruncate."""
         draft = self._changed(handle, keep=size > 0)
+        draft.resume()
         draft.bytes.truncate(size)
         draft.size = size
         draft.mtime_ns = time.time_ns()
@@ -408,6 +410,7 @@ class Files:
             wanted = self._overlay.unpark(parked)
             if wanted:
                 draft.folder, draft.name = parked.folder, parked.name
+                draft.finish()
                 self._overlay.add(draft)
             draft.rest()
         if not wanted:

@@ -5,6 +5,9 @@ this device, where the application needs them: other members see the result, und
 """
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
 
 from sharefs.errors import NameNotText
 from sharefs.records.entry import NAME_SIZE_BYTES_MAX, check_name
@@ -37,6 +40,17 @@ def is_probe(name: str) -> bool:
 def is_temporary(name: str) -> bool:
     """Whether an entry of this name stays on this device."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def unfinished_names(name: str, written: float) -> Iterator[str]:
+    """Names for what was written of a file when the node stopped, in seconds since 1970. They stay
+    on this device."""
+    moment = datetime.fromtimestamp(written, UTC)
+    for number in count(1):
+        again = "" if number == 1 else f" {number}"
+        added = f" (unfinished, {moment:%Y-%m-%d %H.%M}{again}).part"
+        kept = name.encode()[: NAME_SIZE_BYTES_MAX - len(added)].decode(errors="ignore")
+        yield kept + added
 
 
 def split_path(path: bytes) -> list[str]:

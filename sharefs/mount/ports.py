@@ -70,6 +70,14 @@ class DraftBytes(Protocol):
 
     def sync(self) -> None: ...
 
+    def finish(self, executable: bool) -> None:
+        """Its last writer closed it: a restarted node would publish it."""
+        ...
+
+    def resume(self) -> None:
+        """It is written again."""
+        ...
+
     def discard(self) -> None:
         """Nobody wants it. Who has it open keeps it."""
         ...

@@ -42,7 +42,10 @@ class Publishing:
         """Whether the draft is now to be sent; then it is PUBLISHING. With the overlay's lock
         held."""
         mine = self._overlay.draft(draft.ino) is draft and draft.state is State.OPEN
-        if not mine or draft.temporary or self._is_written(draft.ino):
+        if not mine or self._is_written(draft.ino):
+            return False
+        draft.finish()
+        if draft.temporary:
             return False
         if self._overlay.is_edited(draft.ino):
             # Whoever edits the entry sends it afterwards.

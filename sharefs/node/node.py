@@ -20,7 +20,7 @@ from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
-from sharefs.node import listening
+from sharefs.node import leftovers, listening
 from sharefs.node.acquaintances import Acquaintances
 from sharefs.node.admission import Admission
 from sharefs.node.cache import Cache
@@ -121,6 +121,7 @@ class Node:
             self._in_loop(self.exchange.settle),
             self._in_loop(self.carriage.sync_now),
             self._in_loop(self.acquaintances.save),
+            partial(leftovers.settle, self.state),
             self._settle,
         ]
         self.loop.call(self._begin)
@@ -227,8 +228,8 @@ class Node:
         self._dial_round()
 
     def _mount(self) -> None:
-        contents = Contents(self.state, self.carriage, self.desk)
-        left = self.loop.call(contents.left)
+        contents = Contents(self.state, self.carriage)
+        left = self.loop.call(lambda: leftovers.leftovers(self.state, self.desk.new_ino))
         self.core = Core(self.desk, contents, self.desk)
         self.desk.publication.retry = self.core.retry
         for draft in left:

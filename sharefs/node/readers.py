@@ -10,18 +10,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
 from sharefs.mount.askers import Arrival, check
-from sharefs.mount.ports import Base, Changes, Draft, DraftBytes
+from sharefs.mount.ports import Base, DraftBytes
 from sharefs.node.carriage import Carriage
-from sharefs.node.replica import Replica
 from sharefs.node.state import State
-from sharefs.records.ids import ROOT, ContentId
+from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.drafts import DraftBase, DraftNote
 from sharefs.store.written import COPY_SIZE_BYTES, Written
@@ -163,10 +161,9 @@ class EmptyReader:
 class Contents:
     """The bytes of files, for the mount. From any thread."""
 
-    def __init__(self, state: State, carriage: Carriage, changes: Changes) -> None:
+    def __init__(self, state: State, carriage: Carriage) -> None:
         self._state = state
         self._carriage = carriage
-        self._changes = changes
 
     def open(self, entry: Shown) -> ContentReader | EmptyReader:
         if entry.content is None:
@@ -217,46 +214,6 @@ class Contents:
     def free_bytes(self) -> tuple[int, int]:
         disk = os.statvfs(self._state.home.contents_folder)
         return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
-
-    def left(self) -> list[Draft]:
-        """What the programs of a killed node had written and not published. In the loop."""
-        drafts = []
-        for path, note in self._state.drafts.left():
-            replica = self._state.replicas.get(note.space)
-            if replica is None:
-                self._state.notice(f"{note.name} was left unshared by a stopped node: see {path}.")
-                continue
-            # A folder may be gone with what a power cut took: then the top one has to do.
-            folder = replica.shelf.winner(note.parent) or replica.shelf.winner(ROOT)
-            assert folder is not None, "a space has a top folder"
-            try:
-                written = self._state.contents.written_at(path)
-            except LocalDamage as error:
-                self._state.notice(f"{note.name} can not be shared: {error} See {path}.")
-                continue
-            status = path.stat()
-            drafts.append(
-                Draft(
-                    self._changes.new_ino(),
-                    replica.number,
-                    folder.ino,
-                    note.name,
-                    _base_of(note, replica),
-                    written,
-                    status.st_mtime_ns,
-                    bool(status.st_mode & 0o100),
-                    status.st_size,
-                    left=True,
-                )
-            )
-        return drafts
-
-
-def _base_of(note: DraftNote, replica: Replica) -> Base | None:
-    if note.base is None:
-        return None
-    base = Base(*note.base)
-    return replace(base, context=replica.still_counted(base.context))
 
 
 def _ignored(*_: object) -> None:

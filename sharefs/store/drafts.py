@@ -3,6 +3,11 @@
 A file for each, and a note with it, so that a restarted node finds where it belongs: an extended
 attribute, or, where the disk has none or the note is too long for one, a file beside it. A draft
 goes only when the record that publishes it is durable.
+
+A draft is whole when its last writer has closed it: a bit of its mode says so, until it is written
+again. What a program wrote when the node was killed is half of something, and is never published
+under its name. After a power cut what was closed may be half of something, too, unless it was
+synced: so the note says in which start of the machine it was written, or none if it was synced.
 """
 
 import errno
@@ -18,13 +23,14 @@ from sharefs.records.entry import NAME_SIZE_BYTES_MAX
 from sharefs.records.ids import ItemId, SpaceId
 from sharefs.records.record import ContextEntry
 from sharefs.store.connection import explained, translated
-from sharefs.store.layer import MARKS_SUFFIX, marks_of
+from sharefs.store.layer import MARKS_SUFFIX, marks_of, this_boot
 from sharefs.store.whole import write_file
-from sharefs.store.written import Written
+from sharefs.store.written import Written, is_finished
 
 NOTE_ATTRIBUTE = "user.sharefs.draft"
 _NOTE_SUFFIX = ".note"
 _NEW_SUFFIX = ".new"
+_SYNCED = b""
 _NO_ROOM_IN_ATTRIBUTE = {errno.ENOTSUP, errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EDQUOT}
 
 
@@ -48,8 +54,21 @@ class DraftNote(msgspec.Struct, frozen=True, array_like=True):
     name: str
     base: DraftBase | None
     """None for a new item."""
-    temporary: bool = False
-    """It has the name of a program's own temporary file, and stays here until it is renamed."""
+
+
+class Left(NamedTuple):
+    """A draft that an earlier node left."""
+
+    path: Path
+    note: DraftNote
+    whole: bool
+    """Its last writer had closed it, and all its bytes are there."""
+
+
+class _Note(msgspec.Struct, frozen=True, array_like=True):
+    draft: DraftNote
+    boot: bytes
+    """The start of the machine since which it was written; empty if it was synced."""
 
 
 class Drafts:
@@ -57,6 +76,7 @@ class Drafts:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._boot = this_boot()
 
     def create(self, note: DraftNote, fill: Callable[[Written], None] | None = None) -> Written:
         """An empty draft, open for reading and writing. Raises DiskFull, HomeNotUsable.
@@ -72,27 +92,27 @@ class Drafts:
                 fill(written)
                 with translated(path):
                     written.rename(path)
-            self._write_note(path, note)
+            self._write_note(path, note, self._boot)
         except BaseException:
             written.close()
             written.discard()
             raise
         return written
 
-    def note(self, path: Path, note: DraftNote) -> None:
-        """Say anew where a draft belongs.
+    def note(self, path: Path, note: DraftNote, synced: bool = False) -> None:
+        """Say anew where a draft belongs; and that all of it is on the disk, if that is so.
 
         Raises FileNotFoundError if it is there no more, DiskFull, HomeNotUsable.
         """
-        if self._write_note(path, note):
+        if self._write_note(path, note, _SYNCED if synced else self._boot):
             beside = _beside(path)
             with translated(beside):
                 beside.unlink(missing_ok=True)
 
-    def _write_note(self, path: Path, note: DraftNote) -> bool:
+    def _write_note(self, path: Path, note: DraftNote, boot: bytes) -> bool:
         """Whether it is in the attribute. A file beside the draft counts more than that."""
         assert len(note.name) <= NAME_SIZE_BYTES_MAX, "the mount checks names"
-        data = msgspec.msgpack.encode(note)
+        data = msgspec.msgpack.encode(_Note(note, boot))
         try:
             os.setxattr(path, NOTE_ATTRIBUTE, data)
         except FileNotFoundError:
@@ -106,15 +126,25 @@ class Drafts:
             return False
         return True
 
-    def left(self) -> list[tuple[Path, DraftNote]]:
+    def left(self) -> list[Left]:
         """The drafts that an earlier node left, the oldest first."""
         self._sweep()
-        return self.noted()
+        left = self.noted()
+        for path, _, whole in left:
+            if not whole:
+                # Else it would be, once its note is written anew.
+                with translated(path):
+                    Written(path).resume()
+        return left
 
-    def noted(self) -> list[tuple[Path, DraftNote]]:
+    def noted(self) -> list[Left]:
         """The drafts whose notes can be read, the oldest first."""
         found = [(path, _read_note(path)) for path in self._files()]
-        return [(path, note) for path, note in found if note is not None]
+        return [
+            Left(path, note.draft, is_finished(path) and note.boot in (_SYNCED, self._boot))
+            for path, note in found
+            if note is not None
+        ]
 
     def strays(self) -> list[Path]:
         """Drafts whose notes can not be read: they stay, for a person to look at."""
@@ -158,7 +188,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(path.name + _NOTE_SUFFIX)
 
 
-def _read_note(path: Path) -> DraftNote | None:
+def _read_note(path: Path) -> _Note | None:
     try:
         data = _beside(path).read_bytes()
     except FileNotFoundError:
@@ -167,6 +197,6 @@ def _read_note(path: Path) -> DraftNote | None:
         except OSError:
             return None
     try:
-        return msgspec.msgpack.decode(data, type=DraftNote)
+        return msgspec.msgpack.decode(data, type=_Note)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -89,13 +89,13 @@ class Layer:
         value = os.getxattr(path, OVER_ATTRIBUTE)[_ID_SIZE_BYTES:]
         kept, boot = value[:_KEPT_SIZE_BYTES], value[_KEPT_SIZE_BYTES:]
         marks = marks_of(path).read_bytes()
-        if boot != _boot():
+        if boot != this_boot():
             marks = marks.replace(_WRITTEN, b"\0")
         unsynced = [(page, page + 1) for page, mark in enumerate(marks) if mark == 1]
         marks = marks.replace(_SYNCED, _WRITTEN).ljust(-(-base.size // PAGE_SIZE_BYTES), b"\0")
         layer = cls(path, base, int.from_bytes(kept), bytearray(marks))
         layer._unsynced = unsynced
-        if boot != _boot():
+        if boot != this_boot():
             # What is written from now on counts after a kill, and what was lost never does.
             write_file(marks_of(path), marks.replace(_WRITTEN, _SYNCED))
             layer._note()
@@ -103,7 +103,7 @@ class Layer:
         return layer
 
     def _note(self) -> None:
-        value = self.base.content + self.kept.to_bytes(_KEPT_SIZE_BYTES) + _boot()
+        value = self.base.content + self.kept.to_bytes(_KEPT_SIZE_BYTES) + this_boot()
         os.setxattr(self.path, OVER_ATTRIBUTE, value)
 
     def at(self, path: Path) -> "Layer":
@@ -221,5 +221,6 @@ def marks_of(path: Path) -> Path:
     return path.with_name(path.name + MARKS_SUFFIX)
 
 
-def _boot() -> bytes:
+def this_boot() -> bytes:
+    """Another after each start of the machine."""
     return BOOT_FILE.read_bytes()

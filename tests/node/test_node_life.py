@@ -10,9 +10,7 @@ import pytest
 from sharefs.errors import DatabaseTooNew, HomeNotUsable, NodeAlreadyRunning, NodeFailed
 from sharefs.node.options import NodeOptions
 from sharefs.node.service import Service
-from sharefs.records.ids import ROOT
 from sharefs.store.contents import ContentStore
-from sharefs.store.drafts import DraftBase, DraftNote
 from sharefs.wire.sync import Push
 from tests.node.node_parties import Party, Raw, agree, meet, until
 
@@ -159,85 +157,6 @@ def test_a_port_that_was_used_before_is_used_again(anna: Party) -> None:
 
 
 # --- after a kill -------------------------------------------------------------------------------
-
-
-def left_draft(party: Party, name: str, data: bytes, base: DraftBase | None) -> Path:
-    """What a program had written when the node was killed."""
-    note = DraftNote(1, party.replica().id, ROOT, name, base)
-    written = party.node.state.drafts.create(note)
-    written.write(0, data)
-    written.close()
-    return written.path
-
-
-def test_a_draft_left_by_a_kill_is_published_with_the_base_it_had(anna: Party, bob: Party) -> None:
-    anna.write("a.txt", b"first")
-    agree("a.txt", anna, bob)
-    row = anna.there("a.txt")
-    base = anna.node.desk.base(row)
-    path = left_draft(
-        anna, "a.txt", b"second", DraftBase(base.item, base.context, base.stamp, base.created)
-    )
-    new = left_draft(anna, "new.txt", b"new", None)
-    anna.kill()
-    anna.up()
-    until(lambda: anna.entry("a.txt") and anna.read("a.txt") == b"second")
-    agree("a.txt", anna, bob)
-    agree("new.txt", anna, bob)
-    assert bob.there("a.txt").item == row.item
-    assert bob.names() == ["a.txt", "new.txt"], "it is no conflict"
-    assert bob.read("a.txt") == b"second"
-    until(lambda: not path.exists() and not new.exists())
-
-
-def test_a_draft_left_by_a_kill_is_in_conflict_with_what_came_meanwhile(
-    anna: Party, bob: Party
-) -> None:
-    anna.write("a.txt", b"first")
-    agree("a.txt", anna, bob)
-    assert bob.read("a.txt") == b"first"
-    base = anna.node.desk.base(anna.there("a.txt"))
-    left_draft(
-        anna, "a.txt", b"by anna", DraftBase(base.item, base.context, base.stamp, base.created)
-    )
-    bob.write("a.txt", b"by bob")
-    agree("a.txt", anna, bob)
-    anna.kill()
-    anna.up()
-    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
-    assert {anna.read(name) for name in anna.names()} == {b"by anna", b"by bob"}
-
-
-def test_a_file_published_just_before_a_kill_is_one_file(
-    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its record was committed, and its draft not removed yet."""
-    with monkeypatch.context() as patch:
-        patch.setattr(anna.node.state.store, "make_durable", lambda: None)
-        anna.write("a.txt", b"hello")
-        assert list(anna.home.drafts_folder.iterdir())
-        anna.kill()
-    anna.up()
-    until(lambda: not list(anna.home.drafts_folder.iterdir()))
-    agree("a.txt", anna, bob)
-    assert anna.names() == bob.names() == ["a.txt"]
-    assert bob.read("a.txt") == b"hello"
-
-
-def test_a_draft_of_a_space_that_is_not_here_is_kept_and_told(anna: Party) -> None:
-    anna.write("a.txt", b"hello")
-    note = DraftNote(1, type(anna.replica().id)(bytes(32)), ROOT, "lost.txt", None)
-    written = anna.node.state.drafts.create(note)
-    written.close()
-    stray = anna.home.drafts_folder / "stray"
-    stray.write_bytes(b"no note")
-    anna.kill()
-    anna.up()
-    assert written.path.exists()
-    assert stray.exists()
-    told = " ".join(anna.node.state.notices)
-    assert "lost.txt" in told
-    assert "stray" in told
 
 
 def test_what_was_verified_before_a_kill_is_not_fetched_again(

@@ -24,6 +24,8 @@ NAMES = ("Anna", "Bob", "Carol", "Dave", "Erin")
 SMALL_SIZE_BYTES_MAX = 40_000
 LARGE_SIZE_BYTES = 3_000_000
 PRIVATE = ".goutputstream-"
+UNFINISHED = " (unfinished, "
+"""In the names of what programs had half written when their node was killed."""
 FILES_MAX = 300
 """Beyond, actors make no new ones."""
 QUIET_S_MAX = 180.0
@@ -135,7 +137,7 @@ class Actor:
         return [Path(folder) for folder, _, _ in os.walk(self._top)] or [self._top]
 
     def _files(self) -> list[Path]:
-        return [Path(folder) / name for folder, _, names in os.walk(self._top) for name in names]
+        return [path for path in _files_in(self._top) if UNFINISHED not in path.name]
 
     def _new_name(self) -> str:
         self._count += 1
@@ -247,6 +249,10 @@ class Actor:
         self._account.check(path.read_bytes(), f"{self._node.name}: {path}")
 
 
+def _files_in(top: Path) -> list[Path]:
+    return [Path(folder) / name for folder, _, names in os.walk(top) for name in names]
+
+
 def _read_all(descriptor: int) -> bytes:
     parts = []
     while part := os.read(descriptor, 1 << 20):
@@ -353,21 +359,29 @@ class Chaos:
         until(same, QUIET_S_MAX, "all list the same")
 
     def _found(self) -> list[Path]:
-        top = self._nodes[0].at("Family")
-        return [Path(folder) / name for folder, _, names in os.walk(top) for name in names]
+        """What all have, and what only one has, as its program was not seen to close it."""
+        first, *others = [_files_in(node.at("Family")) for node in self._nodes]
+        apart = [path for paths in others for path in paths if UNFINISHED in path.name]
+        return first + apart
 
     def _compare(self) -> None:
         first, *others = [node.at("Family") for node in self._nodes]
         for other in others:
             try:
                 shell(
-                    f"diff -r --no-dereference -x '{PRIVATE}*' '{first}' '{other}'",
+                    f"diff -r --no-dereference -x '{PRIVATE}*' -x '*{UNFINISHED}*'"
+                    f" '{first}' '{other}'",
                     first,
                     QUIET_S_MAX,
                 )
             except AssertionError as error:
                 self._account.mishaps.append(str(error))
         tags = {self._account.check(path.read_bytes(), str(path)) for path in self._found()}
+        for path in _files_in(first):
+            data = path.read_bytes()
+            real = UNFINISHED not in path.name and not path.name.startswith(PRIVATE)
+            if real and data and data != bytes_of(tag_of(data)):
+                self._account.mishaps.append(f"{path} was published half written")
         for tag, where in self._account.saved.items():
             if tag not in tags and tag not in self._account.superseded:
                 self._account.mishaps.append(f"{tag} is lost, which was saved as {where}")
@@ -379,7 +393,7 @@ def _listing(top: Path) -> list[tuple[str, int]]:
     for folder, folders, names in os.walk(top):
         for name in names:
             path = Path(folder) / name
-            if name.startswith(PRIVATE):
+            if name.startswith(PRIVATE) or UNFINISHED in name:
                 # What a killed node's programs left of a save stays with that node.
                 continue
             try:

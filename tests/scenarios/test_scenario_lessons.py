@@ -3,8 +3,11 @@ project and its number."""
 
 import errno
 import os
+import stat
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -61,6 +64,67 @@ def test_a_file_is_seen_whole_or_not_at_all(family: list[Node]) -> None:
     assert bob.at("Family", "half new.bin").read_bytes() == whole
     until(lambda: bob.at("Family", "half.bin").read_bytes().startswith(whole), ARRIVES_S)
     assert bob.at("Family", "half.bin").stat().st_size == MIB
+
+
+_SAVE_SLOWLY = """
+import os, signal, sys
+for path in sys.argv[1:]:
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.write(file, b"half")
+    os.fsync(file)
+print("written", flush=True)
+signal.pause()
+"""
+
+
+def test_a_file_whose_node_is_killed_while_it_is_written_is_never_seen_half(
+    family: list[Node],
+) -> None:
+    """owncloud/client #2210, again: at the restart, half of a file was published as if its program
+    had closed it."""
+    anna, bob = family
+    whole = write_random(anna.at("Family", "kill old.bin"), 3 * MIB, 5)
+    until(bob.at("Family", whole.name).exists, ARRIVES_S)
+    before = sha256(bob.at("Family", whole.name))
+    paths = [whole, anna.at("Family", "kill new.bin")]
+    program = subprocess.Popen(
+        [sys.executable, "-c", _SAVE_SLOWLY, *paths], stdout=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "written\n"
+    anna.at("Family", "kill closed.bin").write_bytes(bytes_of_closed := os.urandom(40 * MIB))
+    drafts = anna.home.drafts_folder
+    until(lambda: _is_closed(drafts, len(bytes_of_closed)), ARRIVES_S)
+    anna.kill()
+    program.kill()
+    program.communicate()
+    start(anna)
+    caught_up(anna, bob)
+    until(bob.at("Family", "kill closed.bin").exists, ARRIVES_S)
+    assert names(bob, "kill") == ["kill closed.bin", "kill old.bin"]
+    assert bob.at("Family", "kill closed.bin").read_bytes() == bytes_of_closed
+    assert sha256(bob.at("Family", whole.name)) == sha256(whole) == before
+    new, old = [name for name in names(anna, "kill") if name.endswith(".part")]
+    assert "as it was before" in anna.ask("status")
+    assert anna.at("Family", new).read_bytes() == b"half"
+    assert anna.at("Family", old).read_bytes()[:4] == b"half"
+    assert sha256(anna.at("Family", old)) != before
+    anna.at("Family", old).rename(whole)
+    until(lambda: bob.at("Family", whole.name).read_bytes()[:4] == b"half", ARRIVES_S)
+    anna.at("Family", new).unlink()
+    caught_up(anna, bob)
+    for node in family:
+        assert names(node, "kill") == ["kill closed.bin", "kill old.bin"]
+
+
+def _is_closed(drafts: Path, size: int) -> bool:
+    """Whether the node knows that its program has closed a file of that size, or has published
+    it."""
+    with suppress(FileNotFoundError):
+        left = [path.stat() for path in drafts.iterdir()]
+        written = [each for each in left if each.st_size == size]
+        return not written or bool(written[0].st_mode & stat.S_ISVTX)
+    return False
 
 
 @pytest.mark.parametrize("written", ["before", "after"])

@@ -8,6 +8,7 @@ import pytest
 
 from sharefs.errors import DiskFull
 from sharefs.records.ids import ROOT, DeviceId
+from sharefs.store import layer
 from sharefs.store.drafts import NOTE_ATTRIBUTE, DraftBase, DraftNote, Drafts
 from sharefs.store.written import Written
 from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, item
@@ -36,15 +37,51 @@ def test_drafts_are_found_again_with_their_bytes_and_notes(drafts: Drafts, tmp_p
         os.utime(path, ns=(0, 1 if note is NEW else 2))
         written.close()
     left = Drafts(tmp_path).left()
-    assert [note for _, note in left] == [NEW, VERSION]
-    assert [path.read_text() for path, _ in left] == [NEW.name, VERSION.name]
+    assert [each.note for each in left] == [NEW, VERSION]
+    assert [each.path.read_text() for each in left] == [NEW.name, VERSION.name]
     assert path.stat().st_mode & 0o077 == 0
 
 
 def test_a_note_can_be_written_anew(drafts: Drafts) -> None:
     path = closed(drafts.create(NEW))
     drafts.note(path, VERSION)
-    assert drafts.left() == [(path, VERSION)]
+    assert drafts.left() == [(path, VERSION, False)]
+
+
+def test_a_draft_is_whole_from_its_last_close_until_it_is_written_again(drafts: Drafts) -> None:
+    written = drafts.create(NEW)
+    assert drafts.left() == [(written.path, NEW, False)]
+    written.finish(executable=True)
+    assert drafts.left() == [(written.path, NEW, True)]
+    assert written.path.stat().st_mode & 0o100
+    drafts.note(written.path, VERSION)
+    assert drafts.left() == [(written.path, VERSION, True)], "a new name changes no bytes"
+    written.resume()
+    assert drafts.left() == [(written.path, VERSION, False)]
+    written.close()
+
+
+def test_what_the_disk_may_not_have_is_not_whole_after_a_power_cut(
+    drafts: Drafts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late, half = (drafts.create(NEW) for _ in range(3))
+    for each in (early, late, half):
+        each.write(0, b"bytes")
+    early.finish(executable=False)
+    drafts.note(early.path, NEW, synced=True)
+    late.finish(executable=False)
+    boot = tmp_path.with_name("boot")
+    boot.write_bytes(b"another")
+    monkeypatch.setattr(layer, "BOOT_FILE", boot)
+    again = Drafts(tmp_path)
+    assert {each.path for each in again.left() if each.whole} == {early.path}
+    again.note(early.path, NEW)
+    early.finish(executable=False)
+    assert {each.path for each in again.left() if each.whole} == {early.path}
+    again.note(late.path, NEW)
+    assert {each.path for each in again.left() if each.whole} == {early.path}, "told once, for good"
+    for each in (early, late, half):
+        each.close()
 
 
 def test_a_removed_draft_is_gone_with_its_note(drafts: Drafts, tmp_path: Path) -> None:
@@ -62,9 +99,9 @@ def test_a_note_too_long_for_an_attribute_is_kept_beside_the_draft(
     long = DraftNote(1, FAMILY, ROOT, "a", DraftBase(item(1), context, 5, 3))
     path = closed(drafts.create(NEW))
     drafts.note(path, long)
-    assert drafts.left() == [(path, long)]
+    assert drafts.left() == [(path, long, False)]
     drafts.note(path, NEW)
-    assert drafts.left() == [(path, NEW)]
+    assert drafts.left() == [(path, NEW, False)]
     drafts.note(path, long)
     drafts.remove(path)
     assert list(tmp_path.iterdir()) == []
@@ -76,7 +113,7 @@ def test_a_disk_without_attributes_will_do(drafts: Drafts, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "setxattr", refuse)
     path = closed(drafts.create(VERSION))
-    assert drafts.left() == [(path, VERSION)]
+    assert drafts.left() == [(path, VERSION, False)]
 
 
 def test_a_draft_without_a_note_is_kept_for_a_person_to_see(drafts: Drafts, tmp_path: Path) -> None:

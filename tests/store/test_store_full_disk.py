@@ -104,5 +104,5 @@ def test_a_draft_on_a_full_disk_is_refused_or_kept_whole(small: Path) -> None:
     written.write(0, b"bytes")
     written.close()
     _fill(small)
-    assert drafts.left() == [(written.path, note)]
+    assert drafts.left() == [(written.path, note, False)]
     assert written.path.read_bytes() == b"bytes"

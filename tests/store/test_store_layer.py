@@ -225,7 +225,7 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_written(
     monkeypatch.undo()
     written.close()
     disk.kill()
-    (path,) = [path for path, _ in Drafts(disk.folder / "drafts").left()]
+    (path,) = [each.path for each in Drafts(disk.folder / "drafts").left()]
     found = disk.contents.written_at(path)
     found.open()
     data = whole(found)

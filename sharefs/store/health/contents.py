@@ -361,5 +361,8 @@ def remarks(patient: Patient) -> Iterator[str]:
     if len(unknown) > 3:
         yield f"There are {len(unknown) - 3} more such files, or more."
     left = Drafts(patient.home.drafts_folder).noted()
-    if left:
-        yield f"{len(left)} files that programs saved are published when the node starts."
+    whole = sum(each.whole for each in left)
+    if whole:
+        yield f"{whole} files that programs saved are published when the node starts."
+    if whole < len(left):
+        yield f"{len(left) - whole} files were being written when the node stopped: they stay."
