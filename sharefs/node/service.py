@@ -301,9 +301,9 @@ class Service:
             elif row.type is EntryType.FILE:
                 yield row
 
-    def fetch(self, paths: list[str]) -> "FetchJob":
+    def fetch(self, paths: list[str], ended: Callable[[], None]) -> "FetchJob":
         rows = [row for path in paths for row in self.files_at(path)]
-        job = FetchJob(self, self._node, rows)
+        job = FetchJob(self, self._node, rows, ended)
         job.begin()
         return job
 
@@ -357,11 +357,15 @@ class Listener:
 class FetchJob:
     """A fetch under way; what arrived stays when it is cancelled."""
 
-    def __init__(self, service: Service, node: Node, rows: list[Shown]) -> None:
+    def __init__(
+        self, service: Service, node: Node, rows: list[Shown], ended: Callable[[], None]
+    ) -> None:
         self._service = service
         self._node = node
         self._lock = threading.Lock()
         self._rows = rows
+        self._size = sum(row.size for row in rows)
+        self._tell_ended = ended
         self._waiting: dict[int, Shown] = {}
         self._files_done = 0
         self._bytes_done = 0
@@ -406,8 +410,10 @@ class FetchJob:
                 self._fetched += row.size
             else:
                 self._failures.append((str(self._service.path(row)), str(error)))
-            if not self._waiting:
-                self._ended = time.monotonic()
+            if self._waiting:
+                return
+            self._ended = time.monotonic()
+        self._tell_ended()
 
     def progress(self) -> FetchProgress:
         """How far it is."""
@@ -423,7 +429,7 @@ class FetchJob:
             return FetchProgress(
                 files=len(self._rows),
                 files_done=self._files_done,
-                bytes=sum(row.size for row in self._rows),
+                bytes=self._size,
                 bytes_done=self._bytes_done + under_way,
                 bytes_per_second=(self._fetched + under_way) / max(until - self._began, 0.001),
                 finished=finished,

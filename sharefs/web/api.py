@@ -55,8 +55,9 @@ from sharefs.web.ports import FetchJob, Listener, Node
 
 BODY_SIZE_BYTES_MAX = 16 * 1024 * 1024
 """Room for the paths of a shell's longest command line, several times over."""
-PROGRESS_INTERVAL_S_MIN = 0.02
-PROGRESS_INTERVAL_S_MAX = 0.2
+PROGRESS_INTERVAL_S_MIN = 0.05
+PROGRESS_INTERVAL_S_MAX = 0.5
+"""Only what is shown hangs on it: the end of a fetch is told at once."""
 
 STATUS_OF: dict[type[UserError], int] = {
     NotAllowed: 403,
@@ -175,20 +176,17 @@ class Api:
         return await _answer(lambda: self._node.set_setting(**msgspec.structs.asdict(body)))
 
     async def events(self, request: Request) -> Response:
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
-
-        def woken() -> None:
-            # The node may have something to tell while this server goes down.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(wake.set)
-
-        listener = await _call(lambda: self._node.listen(woken))
+        wake = asyncio.Event()
+        setter = _threadsafe_setter(wake)
+        listener = await _call(lambda: self._node.listen(setter))
         return EventStream(listener, wake, self._closing)
 
     async def fetch(self, request: Request) -> Response:
         body = await _read_body(request, Paths)
-        job = await _call(lambda: self._node.fetch(body.paths))
-        return FetchStream(job, self._closing)
+        ended = asyncio.Event()
+        setter = _threadsafe_setter(ended)
+        job = await _call(lambda: self._node.fetch(body.paths, setter))
+        return FetchStream(job, ended, self._closing)
 
     async def free(self, request: Request) -> Response:
         body = await _read_body(request, Paths)
@@ -211,8 +209,8 @@ async def answer_user_error(request: Request, error: Exception) -> Response:
 class FetchStream(StreamingResponse):
     """A fetch's progress, until it has finished or the client is gone: it never outlives this."""
 
-    def __init__(self, job: FetchJob, closing: asyncio.Event) -> None:
-        super().__init__(_lines(job, closing), media_type="application/x-ndjson")
+    def __init__(self, job: FetchJob, ended: asyncio.Event, closing: asyncio.Event) -> None:
+        super().__init__(_lines(job, ended, closing), media_type="application/x-ndjson")
         self._job = job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -247,24 +245,37 @@ async def _events(
         await _first_of(wake, closing)
 
 
-async def _first_of(*events: asyncio.Event) -> None:
+def _threadsafe_setter(event: asyncio.Event) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+
+    def set_event() -> None:
+        # The node may have something to tell while this server goes down.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(event.set)
+
+    return set_event
+
+
+async def _first_of(*events: asyncio.Event, seconds_max: float | None = None) -> None:
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for each in waiting:
             each.cancel()
 
 
-async def _lines(job: FetchJob, closing: asyncio.Event) -> AsyncIterator[bytes]:
+async def _lines(
+    job: FetchJob, ended: asyncio.Event, closing: asyncio.Event
+) -> AsyncIterator[bytes]:
     interval_s = PROGRESS_INTERVAL_S_MIN
     while True:
         line = await _next_line(job, closing)
         yield msgspec.json.encode(line) + b"\n"
         if line.progress is None or line.progress.finished:
             return
-        # A short fetch is reported soon, a long one seldom.
-        await _pause(closing, interval_s)
+        # The first steps are told soon, those of a long fetch seldom.
+        await _first_of(ended, closing, seconds_max=interval_s)
         interval_s = min(2 * interval_s, PROGRESS_INTERVAL_S_MAX)
 
 
@@ -278,14 +289,6 @@ async def _next_line(job: FetchJob, closing: asyncio.Event) -> FetchLine:
 
 
 _GOING_DOWN = "The node is going down: what arrived stays, and `sharefs fetch` goes on after `up`."
-
-
-async def _pause(closing: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await closing.wait()
-    except TimeoutError:
-        return
 
 
 async def _answer(call: Callable[[], object]) -> Response:

@@ -168,7 +168,8 @@ class Client:
         """The answer, still to be read. Leaving the context closes its connection."""
         with _translating():
             target = f"/v1{path}?{urlencode(parameters or {})}"
-            content = msgspec.json.encode(body) if method == "POST" else None
+            # Who needs no body may answer, and be gone, before it could be sent.
+            content = None if body is None else msgspec.json.encode(body)
             # One that is kept is closed by the node after a while, maybe just as it is used again.
             self._connection.close()
             self._connection.timeout = wait_s

@@ -41,6 +41,7 @@ class FakeFetchJob:
     files: int
     endless: bool
     failures: list[tuple[str, str]]
+    ended: Callable[[], None]
     paused: int = 0
     done: int = 0
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -58,6 +59,10 @@ class FakeFetchJob:
             self.failures,
             self.paused,
         )
+
+    def finish(self) -> None:
+        self.done = self.files
+        self.ended()
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -246,10 +251,12 @@ class FakeNode:
         self.listeners.append(FakeListener(wake))
         return self.listeners[-1]
 
-    def fetch(self, paths: list[str]) -> FakeFetchJob:
+    def fetch(self, paths: list[str], ended: Callable[[], None]) -> FakeFetchJob:
         self._fail()
         self.asked.append(tuple(paths))
-        job = FakeFetchJob(len(paths), self.endless_fetches, self.fetch_failures, self.files_paused)
+        job = FakeFetchJob(
+            len(paths), self.endless_fetches, self.fetch_failures, ended, self.files_paused
+        )
         self.jobs.append(job)
         return job
 

@@ -99,8 +99,9 @@ class Node(Protocol):
         something to take."""
         ...
 
-    def fetch(self, paths: list[str]) -> FetchJob:
-        """Make the entries at these absolute paths local."""
+    def fetch(self, paths: list[str], ended: Callable[[], None]) -> FetchJob:
+        """Make the entries at these absolute paths local. `ended` is called, from any thread, when
+        the job has finished."""
         ...
 
     def free(self, paths: list[str]) -> FreeReport:

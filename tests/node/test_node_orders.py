@@ -46,7 +46,7 @@ def test_what_is_paused_waits_through_a_restart_and_programs_read_it(
 ) -> None:
     share(anna, bob, "d/one", "d/two")
     assert order(bob, PAUSE, "d").count == 1
-    job = bob.service.fetch([place(bob, "d")])
+    job = bob.service.fetch([place(bob, "d")], lambda: None)
     until(lambda: job.progress().files_paused == 2)
     assert bob.read("d/one") == data_of(0)
     until(lambda: job.progress().files_done == 1)
@@ -56,7 +56,7 @@ def test_what_is_paused_waits_through_a_restart_and_programs_read_it(
     bob.up()
     meet(anna, bob)
     assert shown(bob) == [("Family/d", "all paused")]
-    job = bob.service.fetch([place(bob, "d")])
+    job = bob.service.fetch([place(bob, "d")], lambda: None)
     until(lambda: ("Family/d/two", "paused") in shown(bob))
     order(bob, RESUME, "d")
     until(lambda: job.progress().finished)
@@ -70,7 +70,7 @@ def test_what_is_on_its_way_when_it_is_paused_goes_on_when_it_is_resumed(
 ) -> None:
     share(anna, bob, "a")
     join = apart(anna)
-    job = bob.service.fetch([place(bob, "a")])
+    job = bob.service.fetch([place(bob, "a")], lambda: None)
     order(bob, PAUSE, "a")
     until(lambda: job.progress().files_paused == 1)
     join()
@@ -83,7 +83,7 @@ def test_the_nearest_order_counts(anna: Party, bob: Party) -> None:
     share(anna, bob, "d/one", "d/two", "three")
     order(bob, PAUSE, "d")
     order(bob, RESUME, "d/one")
-    job = bob.service.fetch([place(bob, "d")])
+    job = bob.service.fetch([place(bob, "d")], lambda: None)
     until(lambda: is_local(bob, "d/one"))
     until(lambda: job.progress().files_paused == 1)
     order(bob, REJECT, "d/two")
@@ -136,7 +136,7 @@ def test_everything_is_paused_and_resumed_and_what_is_rejected_stays_so(
     order(bob, PAUSE)
     assert shown(bob) == [(".", "all paused"), ("Family/a", "rejected")]
     eager(bob)
-    job = bob.service.fetch([place(bob, "b")])
+    job = bob.service.fetch([place(bob, "b")], lambda: None)
     until(lambda: job.progress().files_paused == 1)
     assert not is_local(bob, "b")
     order(bob, RESUME)
@@ -168,7 +168,7 @@ def test_what_is_rejected_is_not_fetched_and_is_read_all_the_same(anna: Party, b
     agree("a", anna, bob)
     (report,) = [r for r in bob.service.transfers() if r.direction == "in"]
     assert (report.state, report.done, report.size) == ("rejected", 0, len(data_of(6)))
-    job = bob.service.fetch([place(bob, "a")])
+    job = bob.service.fetch([place(bob, "a")], lambda: None)
     until(lambda: job.progress().finished)
     assert "rejected" in job.progress().failures[0][1]
     assert bob.read("a") == data_of(6)
@@ -191,7 +191,7 @@ def test_what_to_reject_has_to_be_said(bob: Party) -> None:
 def test_a_cancel_ends_a_fetch_and_a_read_and_both_work_again(anna: Party, bob: Party) -> None:
     share(anna, bob, "d/a")
     join = apart(anna)
-    job = bob.service.fetch([place(bob, "d/a")])
+    job = bob.service.fetch([place(bob, "d/a")], lambda: None)
     failures = []
     reading = threading.Thread(target=lambda: failures.append(bob.fails("d/a")))
     reading.start()
@@ -263,19 +263,19 @@ def test_listeners_hear_how_transfers_go_and_how_they_end(anna: Party, bob: Part
     share(anna, bob, "a", "b", "c")
     heard = Heard(bob)
     join = apart(anna)
-    bob.service.fetch([place(bob, "a")])
+    bob.service.fetch([place(bob, "a")], lambda: None)
     assert heard.transfer(place(bob, "a"), "asking").done == 0
     order(bob, PAUSE, "a")
     heard.transfer(place(bob, "a"), "paused")
     order(bob, CANCEL, "a")
     heard.transfer(place(bob, "a"), "cancelled")
     join()
-    bob.service.fetch([place(bob, "b")])
+    bob.service.fetch([place(bob, "b")], lambda: None)
     report = heard.transfer(place(bob, "b"), "finished")
     assert report.done == report.size == len(data_of(1))
     anna.down()
     until(lambda: not bob.sees(anna))
-    bob.service.fetch([place(bob, "c")])
+    bob.service.fetch([place(bob, "c")], lambda: None)
     heard.transfer(place(bob, "c"), "failed")
     last = heard.last(place(bob, "c"))
     assert last is not None

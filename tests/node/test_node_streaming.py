@@ -27,7 +27,7 @@ def kept(party: Party) -> list[Path]:
 
 
 def fetched(party: Party, path: str) -> list[tuple[str, str]]:
-    job = party.service.fetch([str(party.service.path(party.there(path)))])
+    job = party.service.fetch([str(party.service.path(party.there(path)))], lambda: None)
     until(lambda: job.progress().finished)
     return job.progress().failures
 

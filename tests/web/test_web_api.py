@@ -153,6 +153,18 @@ def test_a_fetch_that_can_not_begin_says_why(client: Client, node: FakeNode) -> 
         pass
 
 
+def test_the_end_of_a_fetch_is_told_at_once(
+    client: Client, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The step after the first would come after this time.
+    monkeypatch.setattr("sharefs.web.api.PROGRESS_INTERVAL_S_MIN", 1e6)
+    node.endless_fetches = True
+    with client.fetch(["/a"]) as steps:
+        assert not next(steps).finished
+        node.jobs[0].finish()
+        assert next(steps).finished
+
+
 def test_leaving_a_fetch_cancels_it(client: Client, node: FakeNode) -> None:
     node.endless_fetches = True
     with client.fetch(["/a"]) as steps:
@@ -292,6 +304,28 @@ def test_a_name_that_is_not_utf8_is_told_of(client: Client) -> None:
 def test_a_used_ticket_is_told_of(client: Client) -> None:
     with pytest.raises(TicketNotValid, match="used before"):
         client.join("sharefs1gone")
+
+
+def test_a_node_that_goes_down_as_it_is_asked_to_answers_before(socket_file: Path) -> None:
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as hasty:
+        hasty.bind(str(socket_file))
+        hasty.listen()
+
+        def answer() -> None:
+            hasty.accept()[0].close()
+            connection, _ = hasty.accept()
+            with connection:
+                asked.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnull")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with Client(socket_file) as client:
+            client.stop()
+        thread.join(WAIT_S_MAX)
+    # A body would be sent after it, maybe to nobody any more.
+    assert b"Content-Length: 0\r\n" in asked[0]
 
 
 def test_what_is_not_our_node_is_told_of(socket_file: Path) -> None:
