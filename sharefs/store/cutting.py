@@ -1,21 +1,22 @@
 """Where are the chunks of a file, and what are they called?
 
 FastCDC and BLAKE3 over windows of the file that are read into memory, not mapped: a mapped file
-that is cut short, or a bad sector, would kill the process with SIGBUS.
+that is cut short, or a bad sector, would kill the process with SIGBUS. Both let other threads run
+meanwhile, so that programs can write on.
 
-Where a chunk ends follows from its first byte's offset and its own bytes, unless it is the file's
-last. So after a change, cutting goes on from the last cut before it, and is done as soon as it
-comes upon a cut of the older list again: from there on all is as it was. `recut` does that, and
-gives just what cutting the whole file would.
+Where a chunk ends follows from its first byte's offset, its own bytes and the next, unless that is
+the file's last, or there is none. So after a change, cutting goes on from the last cut before it,
+and is done as soon as it comes upon a cut of the older list again: from there on all is as it was.
+`recut` does that, and gives just what cutting the whole file would.
 """
 
-import contextlib
-import io
 import os
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+
+from pyfastcdc import FastCDC
 
 from sharefs.errors import LocalDamage
 from sharefs.records.content import (
@@ -26,10 +27,6 @@ from sharefs.records.content import (
     make_manifest,
 )
 from sharefs.records.ids import ChunkId
-
-with contextlib.redirect_stdout(io.StringIO()):
-    # Where it was not compiled it says so, on the standard output.
-    from fastcdc import fastcdc
 
 WINDOW_CHUNKS = 2
 """A window is that many times the largest chunk: what is read twice at its end stays little."""
@@ -86,7 +83,8 @@ def chunks_from(read: Read, begin: int, end: int, grows: bool = False) -> Iterat
         read(data, begin)
         is_end = begin + len(data) == end and not grows
         done = 0
-        for chunk in fastcdc(data, smallest, average, largest):
+        fastcdc = FastCDC(average, min_size=smallest, max_size=largest)
+        for chunk in fastcdc.cut_buf(data):
             cut_short = chunk.offset + chunk.length == len(data) and chunk.length < largest
             if begin + chunk.offset >= until or (cut_short and not is_end):
                 break
@@ -120,7 +118,9 @@ def recut(
         while index < len(old) and offsets[index] < begin:
             index += 1
         at_cut = index < len(old) and offsets[index] == begin
-        if at_cut and index not in dirty and offsets[index + 1] <= size:
+        # The last byte of a file may not be looked at.
+        same_end = at_cut and offsets[index + 1] <= size and offsets[index + 1] != size - 1
+        if same_end and index not in dirty:
             chunk, fresh = old[index], None
         else:
             fresh = fresh or chunks_from(read, begin, size, grows)
@@ -134,9 +134,9 @@ def recut(
 
 
 def _dirty(offsets: list[int], changed: Iterable[tuple[int, int]]) -> set[int]:
-    """The chunks that have bytes in these ranges."""
+    """The chunks that have bytes in these ranges, or end where one of them begins."""
     dirty: set[int] = set()
     for start, end in changed:
-        first, last = bisect_right(offsets, start) - 1, bisect_left(offsets, end)
-        dirty.update(range(first, min(last, len(offsets) - 1)))
+        first, last = bisect_left(offsets, start) - 1, bisect_left(offsets, end)
+        dirty.update(range(max(0, first), min(last, len(offsets) - 1)))
     return dirty

@@ -40,6 +40,12 @@ def write_past_cache(descriptor: int, data: memoryview, offset: int) -> None:
     write_fully(descriptor, data[done:], offset + done)
 
 
+def let_go(descriptor: int, start: int, end: int) -> None:
+    """Have the disk write these bytes of a file, and drop those from the page cache that it has
+    written by now. Returns before it is done: for the rest, say so again later."""
+    os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+
+
 def _write_blocks(descriptor: int, blocks: memoryview, offset: int) -> int:
     """How many bytes of these the disk took directly."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)

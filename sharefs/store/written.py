@@ -2,9 +2,11 @@
 
 A plain file; or, if it is made from a large content that is here, a layer over that.
 
-A large plain file is cut and synced while it is written, some way behind the writer, so that little
-is left to do when it is closed. What is written where it was cut already is noted, once it is
-written, and cut again.
+A large plain file is cut while it is written, some way behind the writer, so that little is left to
+do when it is closed. What is written where it was cut already is noted, once it is written, and cut
+again. What was cut goes to the disk, and gives its pages back, so that they take in what is written
+next: for programs that read it, the kernel keeps the bytes once more as the mount's. (1 GiB goes
+into the mount in 1.2 to 1.8 s so, and in 4 s if all of it keeps its pages.)
 """
 
 import errno
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from sharefs.errors import LocalDamage
 from sharefs.store.cutting import Chunk, Read, reading, recut
-from sharefs.store.direct import write_fully
+from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, let_go, write_fully
 from sharefs.store.layer import Base, Layer, marks_of
 
 COPY_SIZE_BYTES = 8 * 1024 * 1024
@@ -48,6 +50,8 @@ class Written:
         self._ahead = 0
         """Bytes that were written since it was last cut."""
         self._followed = False
+        self._asked = (0, 0)
+        """From where to where the disk was first asked to write when it was last cut."""
 
     def open(self) -> None:
         """Nothing else can be done with it while it is closed."""
@@ -112,7 +116,7 @@ class Written:
             follow(self._follow)
 
     def _follow(self) -> None:
-        """Cut and sync what is there. In the pool."""
+        """Cut what is there, and have the disk write it. In the pool."""
         with self._cutting:
             with self._lock:
                 changed, self._changed, self._ahead = self._changed, [], 0
@@ -122,7 +126,7 @@ class Written:
                 try:
                     size = os.fstat(descriptor).st_size
                     self._cut = recut(reading(descriptor), size, self._cut, changed, grows=True)
-                    os.fdatasync(descriptor)
+                    self._let_go(descriptor)
                 finally:
                     os.close(descriptor)
             except (OSError, LocalDamage):
@@ -132,6 +136,14 @@ class Written:
             finally:
                 with self._lock:
                     self._followed = False
+
+    def _let_go(self, descriptor: int) -> None:
+        end = sum(length for _, length in self._cut)
+        if end >= DIRECT_CONTENT_SIZE_BYTES_MIN:
+            # Twice, as the disk was still busy with what it was asked last.
+            before, begin = self._asked
+            let_go(descriptor, before, end)
+            self._asked = (begin, end)
 
     def sync(self) -> None:
         """As fdatasync."""

@@ -104,7 +104,7 @@ def _show_versions(subjects: list[Subject], scale: Scale) -> None:
     print(
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()},"
         f" libzmq {zmq.zmq_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("pyzmq", "blake3", "fastcdc"))
+        + ", ".join(f"{name} {version(name)}" for name in ("pyzmq", "blake3", "pyfastcdc"))
     )
     for subject in subjects:
         remark = f" ({subject.remark})" if subject.remark else ""

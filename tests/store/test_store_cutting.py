@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fastcdc import fastcdc
+from pyfastcdc import FastCDC
 
 from sharefs.errors import LocalDamage
 from sharefs.records.content import (
@@ -36,9 +36,10 @@ def _chunks(manifest: Manifest) -> set[bytes]:
 
 def test_chunks_are_cut_as_if_the_file_were_in_memory(tmp_path: Path) -> None:
     data = random.Random(1).randbytes(20 * MIB + 12_345)
+    smallest, average, largest, _ = chunk_sizes(0)
     whole = [
         (chunk_id(data[c.offset : c.offset + c.length]), c.length)
-        for c in fastcdc(data, *chunk_sizes(0)[:3])
+        for c in FastCDC(average, min_size=smallest, max_size=largest).cut_buf(data)
     ]
     assert _cut(tmp_path, data) == make_manifest(whole)
 

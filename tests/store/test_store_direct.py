@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sharefs.store import direct
-from sharefs.store.direct import write_past_cache
+from sharefs.store.direct import let_go, write_past_cache
 
 SIZE_BYTES = 3 << 20
 
@@ -82,6 +82,26 @@ def test_a_full_disk_is_told(descriptor: int, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(OSError, match="full"):
         write_past_cache(descriptor, memoryview(bytes(direct._BOUNCE_SIZE_BYTES)), 0)
     assert not is_direct(descriptor)
+
+
+def test_what_is_let_go_takes_no_memory_and_is_on_the_disk(descriptor: int) -> None:
+    data = os.urandom(SIZE_BYTES)
+    os.pwrite(descriptor, data, 0)
+    os.fdatasync(descriptor)
+    assert is_in_memory(descriptor)
+    let_go(descriptor, 0, SIZE_BYTES)
+    if is_in_memory(descriptor):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert is_in_memory(descriptor), "it could have been let go"
+        pytest.skip("this disk is memory")
+    assert os.pread(descriptor, SIZE_BYTES, 0) == data
+
+
+def is_in_memory(descriptor: int) -> bool:
+    try:
+        return os.preadv(descriptor, [bytearray(4096)], SIZE_BYTES // 2, os.RWF_NOWAIT) > 0
+    except BlockingIOError:
+        return False
 
 
 def is_direct(descriptor: int) -> bool:

@@ -98,6 +98,22 @@ def test_most_of_a_large_file_is_cut_when_it_is_closed(
     assert sum(counted) < 6000
 
 
+def test_pages_of_what_was_cut_are_let_go_behind_the_writer(
+    draft: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(written, "DIRECT_CONTENT_SIZE_BYTES_MIN", 10_000)
+    monkeypatch.setattr(written, "let_go", lambda _, start, end: told.append((start, end)))
+    draft.in_pool = lambda job: job()
+    for size in range(0, 100_000, 1000):
+        draft.write(size, random.Random(size).randbytes(1000))
+    assert told[0][1] >= 10_000, "a small file keeps its pages"
+    assert told[-1][1] > 90_000
+    # Twice, as the disk may not be through with it the first time.
+    for byte in range(told[-2][1]):
+        assert sum(start <= byte < end for start, end in told) == 2
+
+
 def test_a_draft_that_is_removed_while_it_is_cut_is_no_failure(draft: Written) -> None:
     jobs: list[Callable[[], None]] = []
     draft.in_pool = jobs.append
