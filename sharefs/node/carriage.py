@@ -22,6 +22,7 @@ from sharefs.errors import (
     TransferInterrupted,
     UserError,
 )
+from sharefs.node.copying import Copying
 from sharefs.node.freeing import Freeing
 from sharefs.node.holders import Holders
 from sharefs.node.serving import Serving
@@ -72,6 +73,7 @@ class Carriage:
         """Told of what is not to be here any more."""
         self.waiters = Waiters(state, self._run, self.snapshot)
         self.serving = Serving(state, self.is_durable, freeing.is_freeing)
+        self._copying = Copying(state, self._run, self._machine.blocked, self.serving.came)
 
     def start(self) -> None:
         """Begin the rounds of syncing."""
@@ -97,6 +99,8 @@ class Carriage:
             self._run(events.StillHere(row.content, local.bitmap))
         else:
             self._state.contents.expect(local)
+        looks = isinstance(local, LocalContent) and self._lacks_unseen(local)
+        coming = self._copying.coming(row.content)
         self.waiters.add(waiter, row, priority, done)
         self._run(
             events.Wanted(
@@ -111,8 +115,17 @@ class Carriage:
                 priority,
                 self._likely(row),
                 held,
+                coming,
+                looks,
             )
         )
+        if looks:
+            self._copying.look(row.content)
+
+    def _lacks_unseen(self, local: LocalContent) -> bool:
+        """Whether chunks are missing, and nobody has looked where they may be had from."""
+        looked = local.manifest is None or self._copying.is_looked_at(local.content)
+        return not (looked or local.complete)
 
     def _likely(self, row: Shown) -> tuple[DeviceId, ...]:
         """Those who hold it, as far as is known; if none of these is here, those who might."""
@@ -357,17 +370,7 @@ class Carriage:
             self._run(events.StoreFailed(effect.content, error))
             return
 
-        def work() -> None:
-            try:
-                self._state.contents.copy_known_chunks(effect.content)
-            except UserError as error:
-                log.warning("chunks that are here can not be copied: %s", error)
-            local = self._state.contents.known(effect.content)
-            kept = events.ManifestKept(effect.content, local.bitmap if local else b"")
-            self._state.loop.post(lambda: self._run(kept))
-            self._state.loop.post(lambda: self.serving.came(effect.content))
-
-        self._state.in_pool(work)
+        self._copying.look(effect.content)
 
     def _keep_small(self, effect: effects.KeepSmall) -> None:
         """Small contents are many: each is one write, and their bits are saved with the others'."""
@@ -409,5 +412,6 @@ class Carriage:
 
     def forget(self, content: ContentId) -> None:
         """It was freed."""
+        self._copying.forget(content)
         self._run(events.Freed(content))
         self.freed(content)

@@ -26,3 +26,14 @@ def without(bits: bytes | bytearray, index: int) -> bytes:
 def both(bits: bytes, others: bytes | bytearray) -> bytes:
     """Those that are in both."""
     return bytes(a & b for a, b in zip(bits, others, strict=True))
+
+
+def beyond(bits: bytes, others: bytes) -> bytes:
+    """Those that are in the first only."""
+    more = int.from_bytes(bits, "little") & ~int.from_bytes(others, "little")
+    return more.to_bytes(len(bits), "little")
+
+
+def indexes_in(bits: bytes) -> list[int]:
+    """Which chunks they are, in order."""
+    return [index for index in range(8 * len(bits)) if bits[index >> 3] >> (index & 7) & 1]

@@ -35,11 +35,13 @@ from sharefs.errors import (
     UserError,
 )
 from sharefs.records.content import MIB, Manifest, content_id, decode_manifest
-from sharefs.records.ids import ChunkId, ContentId
+from sharefs.records.ids import ContentId
+from sharefs.store.bits import beyond
 from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, translated
 from sharefs.store.cutting import as_manifest, chunks_from, cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
+from sharefs.store.elsewhere import Run, chunk_rows, runs_elsewhere, take
 from sharefs.store.groups import among, in_groups
 from sharefs.store.layer import Layer, base_of, marks_of
 from sharefs.store.local import LocalContent
@@ -135,33 +137,21 @@ class ContentStore:
         local = self._in_use.get(content)
         return local.local_bytes if local is not None else self._saved_bytes(content) or 0
 
-    def place_of(self, chunk: ChunkId) -> tuple[ContentId, int, int] | None:
-        """A complete content with this chunk, its offset there, and its length."""
-        with self._store.readers.lent() as connection:
-            row: tuple[ContentId, int, int] | None = connection.execute(
-                "SELECT content, position, length FROM chunk WHERE id = ? LIMIT 1", (chunk,)
-            ).fetchone()
-        return row
-
-    def copy_known_chunks(self, content: ContentId) -> list[int]:
-        """Take missing chunks from other contents that have them; the indexes of those.
-
-        For the pool. Raises DiskFull.
-        """
+    def elsewhere(self, content: ContentId) -> list[Run]:
+        """Where missing chunks may be had from other contents here. For the pool."""
         local = self.known(content)
         if local is None or local.manifest is None:
             return []
-        copied = []
-        for index in local.missing(0, local.size):
-            place = self.place_of(local.manifest.chunk(index))
-            if place is None or place[0] == content:
-                continue
-            # What is freed or damaged meanwhile is fetched instead.
-            with contextlib.suppress(LocalDamage):
-                source = self.open(place[0], 0)
-                local.copy_chunk(index, source, place[1])
-                copied.append(index)
-        return copied
+        missing = local.missing(0, local.size)
+        return runs_elsewhere(self._store.readers, content, local.manifest, missing)
+
+    def take(self, content: ContentId, run: Run) -> list[int]:
+        """Have some of those; the indexes of those that were what they should be. For the pool.
+
+        Raises DiskFull, or LocalDamage if they can not be written.
+        """
+        local = self.known(content)
+        return [] if local is None else take(local, self.open(run.source, 0), run)
 
     def verify_suspects(self) -> None:
         """After an unclean stop: verify now, in the pool, what `open` would verify later."""
@@ -420,7 +410,7 @@ class ContentStore:
         self._store.connection.execute("DELETE FROM content WHERE id = ?", (content,))
         self._touch([content])
         freed = local.discard()
-        local.told = -1
+        local.told, local.noted = -1, b""
         with self._unsaved_lock:
             self._unsaved.pop(content, None)
         return freed
@@ -437,10 +427,10 @@ class ContentStore:
             row = (local.content, local.size, here, 0, None if complete else bits, over)
             later(_SAVE_CONTENT, (row,))
             later(_SAVE_MANIFEST, ((local.content, local.encoded),))
-            if complete:
-                assert local.manifest is not None, "what is complete has a manifest"
+            if local.manifest is not None:
                 below = None if base is None else base.manifest
-                later(_SAVE_CHUNK, chunk_rows(local.content, local.manifest, below))
+                new = bits if complete else beyond(bits, local.noted)
+                later(_SAVE_CHUNK, chunk_rows(local.content, local.manifest, new, below))
             told.append((local, bits, here))
         # Many entries may have one content, and each of them is published.
         self._touch([local.content for local, _, here in told if here != local.told])
@@ -448,7 +438,7 @@ class ContentStore:
         def committed() -> None:
             with self._unsaved_lock:
                 for local, bits, here in told:
-                    local.told = here
+                    local.told, local.noted = here, bits
                     if local.bitmap == bits:
                         self._unsaved.pop(local.content, None)
 
@@ -461,23 +451,6 @@ class ContentStore:
             query = f"SELECT {TOUCHED_COLUMNS} FROM entry WHERE content {among(group)}"
             rows = self._store.connection.execute(f"{query} AND content IS NOT NULL", group)
             self._store.touched.update(rows)
-
-
-def chunk_rows(
-    content: ContentId, manifest: Manifest, base: Manifest | None = None
-) -> list[tuple[ChunkId, ContentId, int, int]]:
-    """Where the chunks of a complete content are, but for those that it has from a base."""
-    if len(manifest.lengths) == 1:
-        return []
-    places = list(zip(manifest.offsets(), manifest.lengths, strict=False))
-    rows = [
-        (manifest.chunk(index), content, offset, length)
-        for index, (offset, length) in enumerate(places)
-    ]
-    if base is not None:
-        below = set(zip(base.offsets(), base.chunks(), strict=False))
-        rows = [row for row in rows if (row[2], (row[0], row[3])) not in below]
-    return rows
 
 
 def _content_at(path: Path) -> ContentId:

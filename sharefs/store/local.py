@@ -23,7 +23,8 @@ from sharefs.store.bits import all_bits, both, indexes_of, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
 from sharefs.store.layer import Layer, marks_of
-from sharefs.store.placing import put_in_place, remove_content
+from sharefs.store.placing import create_empty, put_in_place, remove_content
+from sharefs.store.sharing import Write
 from sharefs.store.warm import Warm
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -50,6 +51,8 @@ class LocalContent:
         self.manifest: Manifest | None = None
         self.told = -1
         """How many bytes the view was last told to be here; the store's to keep."""
+        self.noted = b""
+        """The bits of chunks that others may find here; the store's to keep."""
         self.leaners: WeakSet[object] = WeakSet()
         """Drafts and contents that lie over this one, as far as they are at hand."""
         self._path = path
@@ -244,34 +247,45 @@ class LocalContent:
 
     def write_chunk(self, index: int, data: bytes | memoryview) -> None:
         """Keep a chunk that the caller has verified. Raises DiskFull, LocalDamage."""
+        self.write_run(range(index, index + 1), memoryview(data), self.writing)
+
+    @property
+    def writing(self) -> Write:
+        """How its bytes get to its file."""
+        return write_past_cache if self._past_cache else write_fully
+
+    def write_run(self, indexes: range, data: memoryview, write: Write) -> None:
+        """As `write_chunk`, for chunks that follow each other."""
         if self.manifest is None:
             raise LocalDamage("The content was freed while it was fetched.")
-        assert len(data) == self.manifest.lengths[index], "a verified chunk has its length"
-        write = write_past_cache if self._past_cache else write_fully
+        begin = self._offsets[indexes.start]
+        assert len(data) == self._offsets[indexes.stop] - begin, "verified chunks have their length"
         with self._opened(os.O_RDWR) as (descriptor, epoch):
             layer = self.layer
             if layer is not None:
-                layer.write(descriptor, self._offsets[index], data)
+                layer.write(descriptor, begin, data)
             else:
-                write(descriptor, memoryview(data), self._offsets[index])
+                write(descriptor, data, begin)
         with self._lock:
-            if epoch == self._epoch and layer is not None:
+            new = [index for index in indexes if epoch == self._epoch and not self._has(index)]
+            for index in indexes if epoch == self._epoch and layer is not None else ():
                 # It may have been the base's, and safe as such.
                 self._synced = without(self._synced, index)
-            if epoch == self._epoch and not self._has(index):
-                if self._readers and self._past_cache:
-                    self._warm.keep(self.content, index, data)
+            if len(new) == len(indexes) == 1 and self._readers and self._past_cache:
+                self._warm.keep(self.content, new[0], data)
+            for index in new:
                 self._bits[index >> 3] |= 1 << (index & 7)
-                self._here += len(data)
+            self._here += sum(self.manifest.lengths[index] for index in new)
         self._changed(self)
 
-    def copy_chunk(self, index: int, source: "LocalContent", offset: int) -> None:
-        """Take a chunk from another content. Raises LocalDamage if it is not there, DiskFull."""
-        assert self.manifest is not None, "a chunk has a manifest"
-        data = source.pread(offset, self.manifest.lengths[index])
-        if source.missing(offset, len(data)) or chunk_id(data) != self.manifest.chunk(index):
-            raise LocalDamage("A chunk is not where it was.")
-        self.write_chunk(index, data)
+    @contextmanager
+    def shareable(self) -> Iterator[int | None]:
+        """A descriptor of the file, if what is here is in it, where it belongs."""
+        if self.layer is not None:
+            yield None
+            return
+        with self._opened(os.O_RDONLY) as (descriptor, _):
+            yield descriptor
 
     def sync(self) -> bytes:
         """Have the disk sync the file; the bits of what it then surely has.
@@ -460,7 +474,8 @@ class LocalContent:
             epoch = self._epoch
             try:
                 if self._fresh and flags == os.O_RDWR:
-                    descriptor = self._create()
+                    descriptor = create_empty(self._path, self.size)
+                    self._fresh = False
                 else:
                     descriptor = os.open(self._path, flags)
             except OSError as error:
@@ -474,19 +489,6 @@ class LocalContent:
             raise self._explained(error) from error
         finally:
             os.close(descriptor)
-
-    def _create(self) -> int:
-        """An empty file with room for all. What lies there is not known, and may be another's."""
-        self._path.parent.mkdir(mode=0o700, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.ftruncate(descriptor, self.size)
-        except OSError:
-            os.close(descriptor)
-            raise
-        self._fresh = False
-        return descriptor
 
     def _explained(self, error: OSError) -> Exception:
         if error.errno in _FULL:

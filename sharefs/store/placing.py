@@ -1,4 +1,4 @@
-"""How does a file that is whole get to the place where it belongs, and how does it go?"""
+"""How does a content's file get to its place, empty or whole, and how does it go?"""
 
 import errno
 import os
@@ -8,6 +8,19 @@ from pathlib import Path
 
 COPY_BLOCK_SIZE_BYTES = 1 << 20
 LEISURELY_SIZE_BYTES_MIN = 16 << 20
+
+
+def create_empty(path: Path, size_bytes: int) -> int:
+    """An empty file with room for all, open. What lies there is not known, and may be another's."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.ftruncate(descriptor, size_bytes)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def put_in_place(draft: Path, path: Path) -> None:

@@ -54,6 +54,10 @@ class Wanted:
     """Devices that probably hold it, the version's writer for one: the first to be asked."""
     held: bool = False
     """As after Paused."""
+    coming: int = 0
+    """The set of chunks that are being copied from other local contents, as of ManifestKept."""
+    looks: bool = False
+    """It is being looked what can be copied: ManifestKept will tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ that nobody wants, are ignored.
 from collections.abc import Callable
 
 from sharefs.records.ids import ContentId, DeviceId
-from sharefs.transfer import effects, events
+from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.arrivals import Arrivals
 from sharefs.transfer.asking import (
     Question,
@@ -38,7 +38,7 @@ from sharefs.transfer.books import Books
 from sharefs.transfer.content import Asked, Content, Stage
 from sharefs.transfer.devices import Devices
 from sharefs.transfer.effects import Effect
-from sharefs.transfer.events import Event
+from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.peers import short_name
 from sharefs.transfer.snapshot import Progress, Standing, progress_of, standing_of
 from sharefs.transfer.stages import Stages
@@ -105,6 +105,13 @@ class Transfer:
         """Of one content, if somebody waits for it."""
         content = self._books.contents.get(content_id)
         return progress_of(content, now) if content is not None and content.waiters else None
+
+    def blocked(self, content_id: ContentId) -> int:
+        """The chunks of a content that a program is blocked on, or soon may be."""
+        content = self._books.contents.get(content_id)
+        if content is None:
+            return bitmap.NONE
+        return content.wanted[Priority.READ] or content.wanted[Priority.READ_AHEAD]
 
     # --- time -----------------------------------------------------------------------------------
 

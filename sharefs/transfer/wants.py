@@ -45,8 +45,9 @@ class Wants:
             self._books.contents[event.content] = content
         if content.layout is None and event.manifest is not None:
             content.lay_out(event.manifest)
-        if content.layout is not None and event.have:
-            content.add_have(bitmap.from_bytes(event.have))
+        if content.layout is not None:
+            content.keep(bitmap.from_bytes(event.have), event.coming)
+        content.keeping_manifest |= event.looks
         content.add_waiter(event)
         self._books.content_of[event.waiter] = event.content
         if event.size != content.size or not content.fits:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from sharefs.errors import DiskFull, LocalDamage
-from sharefs.records.content import Manifest, chunk_id
-from sharefs.records.ids import ROOT, ContentId
+from sharefs.records.ids import ROOT
 from tests.store.store_parties import Disk, content_of, random_chunks, shown
 
 # --- publishing -----------------------------------------------------------------------------------
@@ -232,53 +231,3 @@ def test_a_chunk_that_was_being_written_at_a_free_is_not_here(
 def test_freeing_what_is_not_here_frees_nothing(disk: Disk) -> None:
     with disk.store.transaction():
         assert disk.contents.free(content_of([b"x"])[0]) == 0
-
-
-# --- chunks of other contents ---------------------------------------------------------------------
-
-
-def _manifest(disk: Disk, content: ContentId) -> Manifest:
-    manifest = disk.contents.open(content, 0).manifest
-    assert manifest is not None
-    return manifest
-
-
-def test_chunks_that_another_content_has_are_copied(disk: Disk) -> None:
-    data = os.urandom(3_000_000)
-    old = disk.publish(data)
-    other = disk.adopt(disk.draft(b"x" + data))
-    assert other.content is not None
-    assert other.local is not None
-    manifest = other.local.manifest
-    assert manifest is not None
-    with disk.store.transaction():
-        disk.contents.register(other)
-        disk.contents.free(other.content)
-    copied = disk.contents.copy_known_chunks(other.content)
-    local = disk.contents.open(other.content, 0)
-    assert len(copied) >= len(manifest.lengths) - 2
-    assert not set(copied) & set(local.missing(0, local.size))
-    for index in copied:
-        assert chunk_id(local.read_chunk(index)) == manifest.chunk(index)
-    assert disk.contents.local_bytes(old) == 3_000_000
-
-
-def test_a_damaged_chunk_of_another_content_is_not_copied(disk: Disk) -> None:
-    data = os.urandom(3_000_000)
-    old = disk.publish(data)
-    chunk = _manifest(disk, old).chunk(0)
-    length = _manifest(disk, old).lengths[0]
-    assert disk.contents.place_of(chunk) == (old, 0, length)
-    content = disk.begin([data[:length], b"more"]).content
-    with disk.file(old).open("r+b") as file:
-        file.write(b"damage")
-    assert disk.contents.copy_known_chunks(content) == []
-
-
-def test_freed_chunks_are_not_found(disk: Disk) -> None:
-    content = disk.publish(os.urandom(3_000_000))
-    chunk = _manifest(disk, content).chunk(1)
-    assert disk.contents.place_of(chunk) is not None
-    with disk.store.transaction():
-        disk.contents.free(content)
-    assert disk.contents.place_of(chunk) is None

@@ -10,6 +10,7 @@ from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
 from tests.transfer.transfer_network import (
     ANNA,
     BOB,
+    ME,
     SPACE,
     Holder,
     Network,
@@ -195,6 +196,42 @@ def test_chunks_of_other_local_contents_are_not_fetched() -> None:
     network.run()
     assert waiter in network.satisfied
     assert sorted(index for *_, index in network.wants) == [0, 1, 2]
+
+
+def test_nothing_is_asked_for_while_it_is_looked_what_other_contents_have() -> None:
+    network, file = Network(), large_file(1, 100)
+    network.up(Holder(ANNA).hold(file))
+    waiter = network.want(file, known=True, have=bitmap.span(0, 1), looks=True)
+    network.run(1.0)
+    assert not network.wants
+    network.do(events.ManifestKept(file.id, b"\x01", bitmap.to_bytes(bitmap.span(3, 100), 100)))
+    network.run(1.0)
+    assert sorted(index for *_, index in network.wants) == [1, 2]
+    for index in range(3, 100):
+        network.do(events.ChunkStored(ME, file.id, index))
+    assert waiter in network.satisfied
+
+
+def test_what_is_being_copied_is_not_asked_for_by_who_wants_it_next() -> None:
+    network, file = Network(), large_file(1, 100)
+    network.up(Holder(ANNA).hold(file))
+    network.want(file, known=True, coming=bitmap.span(3, 100))
+    network.run(1.0)
+    assert sorted(index for *_, index in network.wants) == [0, 1, 2]
+    network.do(events.ChunkBad(ME, file.id, 7))
+    network.run(1.0)
+    assert sorted(index for *_, index in network.wants) == [0, 1, 2, 7]
+
+
+def test_a_program_is_blocked_on_what_it_reads_before_what_it_may_read() -> None:
+    network, file = Network(), large_file(1, 100)
+    assert network.machine.blocked(file.id) == bitmap.NONE
+    network.want(file, known=True)
+    assert network.machine.blocked(file.id) == bitmap.NONE
+    network.want(file, 50 * MIB, 60 * MIB, Priority.READ_AHEAD)
+    assert network.machine.blocked(file.id) == bitmap.span(50, 60)
+    network.want(file, 7 * MIB, 8 * MIB, Priority.READ)
+    assert network.machine.blocked(file.id) == bitmap.span(7, 8)
 
 
 def test_what_is_here_satisfies_at_once() -> None:

@@ -153,6 +153,8 @@ class Network:
         likely: tuple[DeviceId, ...] = (),
         space: SpaceId = SPACE,
         held: bool = False,
+        coming: int = 0,
+        looks: bool = False,
     ) -> int:
         self._waiter += 1
         self.do(
@@ -168,6 +170,8 @@ class Network:
                 priority,
                 likely,
                 held,
+                coming,
+                looks,
             )
         )
         return self._waiter

@@ -24,10 +24,10 @@ from sharefs.records.content import (
 from sharefs.records.ids import ContentId
 from sharefs.store.bits import all_bits
 from sharefs.store.connection import translated
-from sharefs.store.contents import chunk_rows
 from sharefs.store.cutting import cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import Drafts
+from sharefs.store.elsewhere import chunk_rows
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
 from sharefs.store.layer import Layer
@@ -217,17 +217,18 @@ def _is_right(descriptor: int, noted: _Noted, index: int, begin: int) -> bool:
 
 
 def _agrees(patient: Patient, noted: _Noted) -> bool:
-    """Whether sizes and the places of chunks follow from manifest and bits."""
-    complete = noted.bits == all_bits(len(noted.manifest.lengths))
+    """Whether sizes and the places of chunks follow from manifest and bits. A chunk that is here no
+    more may still have its place."""
     below = _manifest_below(patient, noted)
-    expected = sorted(chunk_rows(noted.id, noted.manifest, below)) if complete else []
+    everything = all_bits(len(noted.manifest.lengths))
+    needed, allowed = (
+        set(chunk_rows(noted.id, noted.manifest, bits, below)) for bits in (noted.bits, everything)
+    )
     rows = patient.reader.execute(
-        "SELECT id, content, position, length FROM chunk WHERE content = ?"
-        " ORDER BY id, content, position",
-        (noted.id,),
-    ).fetchall()
+        "SELECT id, content, position, length FROM chunk WHERE content = ?", (noted.id,)
+    )
     sizes = (noted.manifest.size, _bytes_of(noted.manifest, noted.bits))
-    return sizes == (noted.size, noted.local) and rows == expected
+    return sizes == (noted.size, noted.local) and needed <= set(rows) <= allowed
 
 
 def _manifest_below(patient: Patient, noted: _Noted) -> Manifest | None:
@@ -268,10 +269,9 @@ def _write(
         (id, manifest.size, _bytes_of(manifest, bits), None if complete else bits, base),
     )
     store.connection.execute("INSERT INTO manifest VALUES (?, ?)", (id, encode_manifest(manifest)))
-    if complete:
-        store.connection.executemany(
-            "INSERT INTO chunk VALUES (?, ?, ?, ?)", chunk_rows(id, manifest, below)
-        )
+    store.connection.executemany(
+        "INSERT INTO chunk VALUES (?, ?, ?, ?)", chunk_rows(id, manifest, bits, below)
+    )
 
 
 # --- files that nothing is noted of -------------------------------------------------------------

@@ -194,9 +194,9 @@ CREATE TABLE manifest (
     data BLOB NOT NULL                          -- canonical bytes
 ) STRICT;
 
--- Where the chunks of complete contents are, but for contents of a single chunk: another content
--- that has one of these can copy it. Those that a content has from its base are noted for that only.
--- `position` is in bytes.
+-- Where chunks of contents are, but for contents of a single chunk: another content that has one of
+-- these can copy it, if it is there still, which is verified. Those that a content has from its base
+-- are noted for that only. `position` is in bytes.
 CREATE TABLE chunk (
     id BLOB NOT NULL,
     content BLOB NOT NULL REFERENCES content ON DELETE CASCADE,
