@@ -157,7 +157,9 @@ def stop(client: Client, log_file: Path) -> None:
     except ProcessLookupError as error:
         raise NodeNotRunning("The node is not running: start it with `sharefs up`.") from error
     try:
-        client.stop()
+        # It may be gone before it has answered.
+        with suppress(NodeNotRunning):
+            client.stop()
         client.close()
         poll = select.poll()
         poll.register(process, select.POLLIN)

@@ -34,7 +34,7 @@ def complain_of(refused: Iterable[tuple[str, str]]) -> None:
         if len(paths) == 1:
             complain(f"{paths[0]}: {sentence}")
             continue
-        complain(f"{len(paths)} files: {sentence}")
+        complain(f"Of each of these {len(paths)} files: {sentence}")
         for path in paths[:PATHS_SHOWN_MAX]:
             complain(f"  {path}")
         if len(paths) > PATHS_SHOWN_MAX:
@@ -53,8 +53,7 @@ def on_terminal() -> bool:
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows of the result."""
-    # A name may hold a line's end, and a row must not.
-    rows = [[printable(cell).replace("\n", "\\n") for cell in row] for row in rows]
+    rows = [[on_a_line(cell) for cell in row] for row in rows]
     if not on_terminal():
         print("\n".join(plain_lines([[heading.upper() for heading in headings], *rows])))
         return
@@ -94,6 +93,11 @@ def printable(text: str) -> str:
     )
 
 
+def on_a_line(text: str) -> str:
+    """Printable; a name may hold a line's end, and a row of a table must not."""
+    return printable(text).replace("\n", "\\n")
+
+
 def size(count: float) -> str:
     """Bytes, for people."""
     from rich.filesize import decimal
@@ -125,6 +129,6 @@ def ago(moment: float | None) -> str:
     return "just now"
 
 
-def plural(count: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 file`, `2 files`; for more than an s at the end, `many` says how."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"

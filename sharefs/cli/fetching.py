@@ -42,8 +42,8 @@ def _told_of_pauses(steps: Iterator[FetchProgress]) -> Iterator[FetchProgress]:
     for step in steps:
         if step.files_paused and not told:
             told = True
-            files = display.plural(step.files_paused, "file")
-            display.complain(f"{files} paused: `sharefs transfers resume` lets them come.")
+            files = display.plural(step.files_paused, "file is", "files are")
+            display.complain(f"{files} paused: `sharefs transfers resume` goes on.")
         yield step
 
 

@@ -1,5 +1,6 @@
 """How does a person look at the settings, and choose?"""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ from sharefs.cli import arguments, display
 from sharefs.cli.commands import AsJson, LocalHome, app, client_of
 from sharefs.errors import BadArgument
 from sharefs.node.reports import SettingReport
+
+LIKENESS_MIN = 0.6
+"""Of a name that was perhaps meant: 1 for the same."""
 
 
 @app.command()
@@ -33,6 +37,9 @@ def settings(
     """List what can be set, or set one: `settings bandwidth down 5M --space Family`.
 
     The value `default` takes a choice back. What is chosen holds at once, and on this node only.
+
+    Settings: bandwidth down, bandwidth up, priority, replication, stream-only, fetching, pinned,
+    cache.
     """
     with client_of(context) as client:
         reports = client.settings()
@@ -59,7 +66,23 @@ def _name_and_value(words: list[str], reports: list[SettingReport]) -> tuple[str
             return f"{name} ", text[len(name) + 1 :].strip()
     if text == " " or any(f"{name} ".startswith(text.lower()) for name in names):
         return text.lower().lstrip(), ""
-    raise BadArgument(f"There is no setting called {text.strip()!r}. Settings: {', '.join(names)}.")
+    raise BadArgument(
+        f"There is no setting called {text.strip()!r}{_did_you_mean(text, names)}"
+        f" Settings: {', '.join(names)}."
+    )
+
+
+def _did_you_mean(text: str, names: Iterable[str]) -> str:
+    # Only a mistake needs it.
+    from difflib import SequenceMatcher
+
+    said = text.lower().split()
+
+    def likeness(name: str) -> float:
+        return SequenceMatcher(None, name, " ".join(said[: len(name.split())])).ratio()
+
+    best = max(names, key=likeness)
+    return f": did you mean {best!r}?" if likeness(best) >= LIKENESS_MIN else "."
 
 
 def _show(reports: list[SettingReport]) -> None:

@@ -46,10 +46,14 @@ def show(
         reports = client.transfers()
     if as_json:
         display.say_json(reports)
-    elif reports:
-        display.say_table(HEADINGS, [cells(report) for report in reports])
-    else:
+    elif not reports:
         display.complain(NOTHING)
+    elif display.on_terminal():
+        from sharefs.cli.watching import print_once
+
+        print_once(reports)
+    else:
+        display.say_table(HEADINGS, [cells(report) for report in reports])
 
 
 @transfers.command()
@@ -116,5 +120,7 @@ def _order(
         what = "" if everything else f": {display.plural(report.count, 'path')}"
         display.say(f"{_DONE[verb]}{what}.")
     if report.rejected and verb is not TransferVerb.REJECT:
-        stay = "1 path stays" if report.rejected == 1 else f"{report.rejected} paths stay"
-        display.complain(f"{stay} rejected: `resume` with the very path takes that back.")
+        stay = display.plural(report.rejected, "path stays", "paths stay")
+        display.complain(
+            f"{stay} rejected: `sharefs transfers resume` with that very path takes it back."
+        )

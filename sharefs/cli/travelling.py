@@ -1,7 +1,7 @@
 """What is said of a transfer?"""
 
 from sharefs.cli import display
-from sharefs.node.reports import TransferReport
+from sharefs.node.reports import TransferReport, TransferSource
 
 HEADINGS = ["Path", "Way", "State", "Done", "Size", "Speed", "Left", "Devices"]
 NOTHING = "Nothing is travelling."
@@ -17,10 +17,13 @@ def cells(report: TransferReport) -> list[str]:
         display.size(report.size) if report.size else "",
         display.rate(report.bytes_per_second) if report.bytes_per_second else "",
         _left(report),
-        ", ".join(
-            f"{source.name} {display.rate(source.bytes_per_second)}" for source in report.sources
-        ),
+        ", ".join(map(_source, report.sources)),
     ]
+
+
+def _source(source: TransferSource) -> str:
+    rate = f" {display.rate(source.bytes_per_second)}" if source.bytes_per_second else ""
+    return source.name + rate
 
 
 def _done(report: TransferReport) -> str:

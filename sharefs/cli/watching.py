@@ -6,6 +6,7 @@ Apart from the command, since what draws takes its time to load.
 from contextlib import suppress
 from time import sleep as _pause
 
+from rich.cells import set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -19,10 +20,9 @@ from sharefs.web.client import Client
 REFRESH_SECONDS = 0.5
 BAR_WIDTH = 8
 BAR_TERMINAL_WIDTH_MIN = 100
-PATH_WIDTH_MIN = 16
-OTHERS_WIDTH = 90
-"""Of all columns but the path's, as a rule."""
-_WIDTHS = (3, 8, 5, 8, 10, 5, 0)
+DEVICES_PART = 3
+"""Devices get at most a third of what the figures leave, and the path the rest."""
+_HEADINGS = [Text(heading) for heading in HEADINGS]
 
 
 def watch(client: Client) -> None:
@@ -36,24 +36,45 @@ def watch(client: Client) -> None:
             _pause(REFRESH_SECONDS)
 
 
+def print_once(reports: list[TransferReport]) -> None:
+    """All of them, on a terminal."""
+    console = Console()
+    console.print(picture(reports, console.width, len(reports) + 3))
+
+
 def picture(reports: list[TransferReport], width: int, height: int) -> RenderableType:
     """What is shown of transfers on a terminal of this size."""
     if not reports:
         return Text(NOTHING)
-    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
-    path_width = max(width - OTHERS_WIDTH, PATH_WIDTH_MIN)
-    for heading, column_width in zip(HEADINGS, (path_width, *_WIDTHS), strict=True):
-        table.add_column(heading, no_wrap=True, min_width=column_width)
     # A line for the headings, one for what is left out, and one below.
     shown = reports[: max(1, height - 3)]
-    for report in shown:
-        path, *others = (_on_a_line(cell) for cell in cells(report))
-        way, state, done, *rest = map(Text, others)
-        if report.direction == "in" and report.size and width >= BAR_TERMINAL_WIDTH_MIN:
-            done = Text.assemble(f"{done.plain:>5} ", _bar(report.done / report.size))
-        table.add_row(Text(_end_of(path, path_width)), way, state, done, *rest)
+    rows = [_row(report, width) for report in shown]
+    widths = [
+        max(cell.cell_len for cell in column) for column in zip(_HEADINGS, *rows, strict=True)
+    ]
+    # There is a space between two columns.
+    left = width - sum(widths[1:-1]) - len(widths) + 1
+    devices_width_max = max(left // DEVICES_PART, _HEADINGS[-1].cell_len)
+    if widths[-1] > devices_width_max:
+        for report, row in zip(shown, rows, strict=True):
+            row[-1] = Text(", ".join(display.on_a_line(source.name) for source in report.sources))
+        widest = max(row[-1].cell_len for row in (_HEADINGS, *rows))
+        widths[-1] = min(widest, devices_width_max)
+    widths[0] = min(widths[0], left - widths[-1])
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    for heading, column_width in zip(_HEADINGS, widths, strict=True):
+        table.add_column(heading, no_wrap=True, width=max(column_width, heading.cell_len))
+    for path, *others in rows:
+        table.add_row(_shortened(path, widths[0]), *others)
     more = len(reports) - len(shown)
     return Group(table, Text(f"and {more} more")) if more else table
+
+
+def _row(report: TransferReport, width: int) -> list[Text]:
+    path, way, state, done, *rest = (Text(display.on_a_line(cell)) for cell in cells(report))
+    if report.direction == "in" and report.size and width >= BAR_TERMINAL_WIDTH_MIN:
+        done = Text.assemble(f"{done.plain:>5} ", _bar(report.done / report.size))
+    return [path, way, state, done, *rest]
 
 
 def _bar(share: float) -> Text:
@@ -61,10 +82,10 @@ def _bar(share: float) -> Text:
     return Text.assemble(("━" * full, "green"), ("━" * (BAR_WIDTH - full), "dim"))
 
 
-def _end_of(path: str, width: int) -> str:
-    """The part that tells most."""
-    return path if len(path) <= width else f"…{path[1 - width :]}"
-
-
-def _on_a_line(cell: str) -> str:
-    return display.printable(cell).replace("\n", "\\n")
+def _shortened(path: Text, width: int) -> Text:
+    """Without its middle, which tells least."""
+    if path.cell_len <= width:
+        return path
+    room = width - 1
+    end = Text(set_cell_size(path.plain[::-1], room - room // 3)[::-1])
+    return Text.assemble(set_cell_size(path.plain, room // 3), "…", end)

@@ -28,7 +28,7 @@ ROUND_SECONDS = 20.0
 LOOKED_AT_ONCE = 256
 ROOM_PART = 20
 """A twentieth of the limit is made free beyond need, so that not every file sets off a round."""
-_GB = 10**9
+_UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("bytes", 1))
 
 
 @dataclass(slots=True)
@@ -160,18 +160,24 @@ class Cache:
         return self._is_open(content) or self._state.contents.is_used(content)
 
     def _tell(self, limit: int, over: int, tally: _Tally) -> None:
+        unit, of = next((unit, of) for unit, of in _UNITS if limit + over >= of)
         reasons = [
-            (tally.only_here, "nobody who is online promises to keep"),
+            (tally.only_here, "nobody else who is online promises to keep"),
             (tally.pinned, "is pinned"),
             (tally.used, "is in use, or of earlier versions"),
         ]
-        parts = [f"{_size(size)} {reason}" for size, reason in reasons if size]
+        parts = [
+            f"{said} {unit} {reason}"
+            for size, reason in reasons
+            if (said := _decimal(size / of)) != "0"
+        ]
         self._state.notices.tell(
-            f"{_size(over)} more is here than the cache limit of {_size(limit)} allows:"
-            f" {', '.join(parts) or 'more comes than goes'}.",
+            f"{_decimal((limit + over) / of)} {unit} is here, and the limit of the cache is"
+            f" {_decimal(limit / of)} {unit}: {', '.join(parts) or 'more comes than goes'}.",
             about=self,
         )
 
 
-def _size(size: int) -> str:
-    return f"{size / _GB:.1f} GB" if size >= _GB // 10 else f"{size / 10**6:.1f} MB"
+def _decimal(number: float) -> str:
+    """With two digits behind the point, as far as they tell something."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")

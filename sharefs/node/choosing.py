@@ -67,7 +67,9 @@ class Choosing:
     def _entry_at(self, path: str) -> Shown:
         rows = self._entries_at(path)
         if len(rows) != 1:
-            raise NoSuchEntry(f"{path} is no file or folder of one space.")
+            raise NoSuchEntry(
+                f"{path} is not in one of your spaces: choose a space, or what is in it."
+            )
         return rows[0]
 
     def _scope(self, space: str, peer: str, row: Shown | None, hours: str) -> Scope:

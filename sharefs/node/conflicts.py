@@ -64,7 +64,7 @@ def settle(replica: Replica, row: Shown, keep: str) -> list[ItemId]:
     """
     losers = replica.shelf.losers(row.item)
     if not losers:
-        raise NoConflict(f"{row.shown} has one version: `sharefs conflicts` lists what has more.")
+        raise NoConflict(f"{row.name} has one version: `sharefs conflicts` lists what has more.")
     winner = _winner(replica, row.item)
     seen = [record for record, _ in entries_among(replica.shelf.heads(row.item))]
     if keep == BOTH:
@@ -99,7 +99,7 @@ def _chosen(row: Shown, winner: Shown, losers: list[Shown], keep: str) -> Shown:
             return each
     versions = ", ".join(version_name(each.version) for each in (winner, *losers))
     raise BadArgument(
-        f"Which version of {row.shown} is to be kept? Name one after `--keep`: {versions}."
+        f"Which version of {row.name} is to be kept? Name one after `--keep`: {versions}."
     )
 
 

@@ -153,10 +153,10 @@ class Desk:
 
     # --- in the loop ----------------------------------------------------------------------------
 
-    def _find(self, ino: int) -> tuple[Replica, Shown]:
+    def _find(self, ino: int, *, deleted_too: bool = False) -> tuple[Replica, Shown]:
         for replica in self._state.replicas.values():
             row = replica.shelf.row(ino)
-            if row is not None and row.space == replica.number and row.live:
+            if row is not None and row.space == replica.number and (row.live or deleted_too):
                 return replica, row
         raise NoSuchEntry("The entry is gone.")
 
@@ -278,7 +278,8 @@ class Desk:
         return True
 
     def _resolve(self, ino: int, keep: str) -> list[ItemId]:
-        replica, row = self._find(ino)
+        # A delete, too, can be what won.
+        replica, row = self._find(ino, deleted_too=True)
         replica.check_writable()
         return conflicts.settle(replica, row, keep)
 

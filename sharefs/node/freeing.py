@@ -204,11 +204,11 @@ class Freeing:
                 "Nobody else is known to have all of it: as the last copy it stays here. Free it"
                 " when somebody else has fetched it."
             )
-        names = " and ".join(dict.fromkeys(map(self._state.person_name, away)))
-        verb = "is" if len(away) == 1 else "are"
+        names = list(dict.fromkeys(map(self._state.person_name, away)))
+        has, who = ("has", names[0]) if len(names) == 1 else ("have", " and ".join(names))
         return LastCopy(
-            f"Only {names} had all of it, too, and {verb} not online to promise that it is kept:"
-            " free it when somebody who has it is."
+            f"Nobody but {who} {has} all of it, too, and nobody of them is online to promise that"
+            " it is kept there: free it when somebody is."
         )
 
     # --- questions and answers ------------------------------------------------------------------

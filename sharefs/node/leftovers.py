@@ -32,7 +32,9 @@ def leftovers(state: State, new_ino: Callable[[], int]) -> list[Draft]:
         path, note = left.path, left.note
         replica = state.replicas.get(note.space)
         if replica is None:
-            state.notice(f"{note.name} was left unshared by a stopped node: see {path}.")
+            state.notice(
+                f"{note.name} was saved, and its space is not here any more: the file is {path}."
+            )
             continue
         if _is_empty(left):
             state.drafts.remove(path)
@@ -44,7 +46,7 @@ def leftovers(state: State, new_ino: Callable[[], int]) -> list[Draft]:
         try:
             drafts.append(_draft(state, replica, folder, left._replace(note=note), new_ino()))
         except LocalDamage as error:
-            state.notice(f"{note.name} can not be shared: {error} See {path}.")
+            state.notice(f"{note.name} can not be shared: {error} What there is of it is in {path}.")
     return drafts
 
 

@@ -223,7 +223,7 @@ class Node:
         if self.state.store.unclean:
             self.state.in_pool(self.state.contents.verify_suspects)
         for path in self.state.drafts.strays():
-            self.state.notice(f"A file that was being written is kept in {path}, without its name.")
+            self.state.notice(f"{path} was being written when the node ended: its name is lost.")
         self._ping_round()
         self._dial_round()
 

@@ -49,7 +49,7 @@ class ConflictReport(Struct, frozen=True):
     space: str
     item: str
     path: str
-    """Of the winner; or, where that is a delete, of the greatest loser."""
+    """Of the winner; where that is a delete, where it was."""
     mine: bool
     """Whether this person made the entry, or one of the versions."""
     versions: list[VersionReport]

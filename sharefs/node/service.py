@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -40,7 +41,7 @@ from sharefs.node.reports import (
 )
 from sharefs.node.travelling import Travelling
 from sharefs.records.entry import EntryType
-from sharefs.records.ids import ROOT, ItemId, creator_of
+from sharefs.records.ids import ItemId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.ticket import read_ticket
 from sharefs.store.home import Home
@@ -213,7 +214,7 @@ class Service:
         return ConflictReport(
             space=self._node.name_of(replica),
             item=item.hex(),
-            path=next(filter(None, (version.path for version in versions)), ""),
+            path=str(self.path(winner)),
             mine=creator_of(item) == me or any(row.version.device == me for row in rows),
             versions=versions,
         )
@@ -232,15 +233,30 @@ class Service:
         )
 
     def resolve(self, path: str, keep: str) -> ResolveReport:
-        rows = self.entries_at(path)
-        if len(rows) != 1 or rows[0].item == ROOT:
-            raise NoConflict(
-                f"{path} is no file of a space: `sharefs conflicts` lists those in conflict."
-            )
-        replica = self._node.desk.replica(rows[0].space)
-        items = self._node.desk.resolve(rows[0].ino, keep)
+        rows: list[Shown] = []
+        with suppress(NoSuchEntry):
+            rows = self.entries_at(path)
+        row = self._node.loop.call(lambda: self._in_conflict(rows, os.path.normpath(path)))
+        replica = self._node.desk.replica(row.space)
+        items = self._node.desk.resolve(row.ino, keep)
         kept = self._node.loop.call(lambda: replica.shelf.winners(items))
         return ResolveReport([str(self.path(kept[item])) for item in items if kept[item].live])
+
+    def _in_conflict(self, rows: list[Shown], path: str) -> Shown:
+        """In the loop: what is there, or the delete of what was, if that has other versions.
+        Raises NoSuchEntry, NoConflict."""
+        for replica in self._node.state.replicas.values():
+            for row in rows:
+                if row.space == replica.number and replica.shelf.losers(row.item):
+                    return row
+            for row in replica.shelf.winners(replica.shelf.contested()).values():
+                if row.deleted and str(self.path(row)) == path:
+                    return row
+        if not rows:
+            raise NoSuchEntry(
+                f"There is nothing at {path}: `sharefs conflicts` lists what can be resolved."
+            )
+        raise NoConflict(f"{path} has one version: `sharefs conflicts` lists what has more.")
 
     def listen(self, wake: Callable[[], None]) -> "Listener":
         return Listener(self, self._node, self._node.events.listen(wake))
@@ -269,9 +285,12 @@ class Service:
         return self._travelling.order(verb, paths)
 
     def path(self, row: Shown) -> PurePath:
-        """Where an entry is in the mount."""
-        space = next((f.name for f in self._node.desk.spaces() if f.space == row.space), "")
-        return PurePath(self._node.mount_point, space, self._node.state.path_of(row))
+        """Where an entry is in the mount; of a deleted one, where it was."""
+        desk, state = self._node.desk, self._node.state
+        space = next((f.name for f in desk.spaces() if f.space == row.space), "")
+        folder = state.view.entry(desk.folder(row)) if row.deleted and not row.shown else None
+        where = state.path_of(row) if folder is None else state.path_of(folder) / row.name
+        return PurePath(self._node.mount_point, space, where)
 
     def entries_at(self, path: str) -> list[Shown]:
         """The entry at a path of the mount, or all spaces' top entries at its root.

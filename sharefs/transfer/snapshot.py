@@ -54,14 +54,13 @@ class Progress:
 
 def progress_of(content: Content, now: float) -> Progress:
     """What to show of it now."""
+    held = content.stage in (Stage.WAITING, Stage.PAUSED)
     sources = tuple(
-        Source(device, meter.total_bytes, meter.rate_at(now))
+        # What came just before does not make it travel now.
+        Source(device, meter.total_bytes, 0.0 if held else meter.rate_at(now))
         for device, meter in content.sources.items()
     )
-    if content.stage in (Stage.WAITING, Stage.PAUSED):
-        state = content.stage.value
-    else:
-        state = "fetching" if content.useful else "asking"
+    state = content.stage.value if held else "fetching" if content.useful else "asking"
     rate = sum(source.bytes_per_second for source in sources)
     space = next(iter(content.spaces))
     return Progress(content.id, space, content.size, content.have_bytes, rate, sources, state)

@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from sharefs.node.reports import SettingReport
+from sharefs.node.settings import ALL
 from sharefs.web.fake import FakeNode
 from tests.cli.test_cli_commands import Shell, node, shell
 
@@ -56,3 +59,27 @@ def test_what_can_not_be_set_says_what_can(shell: Shell, node: FakeNode) -> None
     ran = shell.run("settings", "bandwidth", "down", "--space", "Family")
     assert ran.code == 2
     assert "Say a setting and its value" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["bandwith down 5M"], ": did you mean 'bandwidth down'? Settings: bandwidth down, "),
+        (["bandwith", "up"], ": did you mean 'bandwidth up'? "),
+        (["stream", "only", "on"], ": did you mean 'stream-only'? "),
+        (["Pined", "on"], ": did you mean 'pinned'? "),
+        (["colour", "red"], ". Settings: "),
+    ],
+)
+def test_what_is_misspelt_is_guessed(
+    shell: Shell, node: FakeNode, words: list[str], hint: str
+) -> None:
+    ran = shell.run("settings", *words)
+    assert ran.code == 2
+    assert ran.err.startswith(f"There is no setting called {' '.join(words)!r}{hint}")
+
+
+def test_the_help_names_every_setting(shell: Shell) -> None:
+    text = " ".join(shell.run("settings", "--help").out.split())
+    names = ", ".join(setting.name for setting in ALL)
+    assert f"Settings: {names}." in text

@@ -338,6 +338,29 @@ def test_two_who_settle_it_otherwise_at_once_are_in_conflict_again(anna: Party, 
     assert {read(anna, name) for name in anna.names()} == {MINE, OTHER}
 
 
+@pytest.mark.parametrize("named", ["docs/a.txt", "loser"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_delete_that_won_is_settled_by_each_of_its_paths(
+    anna: Party, bob: Party, named: str, taken: bool
+) -> None:
+    anna.write("docs/a.txt", b"first")
+    agree("docs/a.txt", anna, bob)
+    join = apart(anna, bob)
+    anna.edit("docs/a.txt", MINE)
+    bob.remove("docs/a.txt")
+    if taken:
+        bob.write("docs/a.txt", b"another")
+    join()
+    until(lambda: anna.names("docs") == bob.names("docs") and len(bob.names("docs")) == 1 + taken)
+    until(lambda: bob.service.conflicts(None))
+    (report,) = bob.service.conflicts(None)
+    assert report.path.endswith("/Family/docs/a.txt")
+    paths = {"docs/a.txt": report.path, "loser": report.versions[1].path}
+    assert bob.service.resolve(paths[named], "loser").kept != []
+    until(lambda: bob.service.conflicts(None) == [])
+    assert len(bob.names("docs")) == 1 + taken
+
+
 def test_a_delete_that_won_is_undone_by_keeping_the_loser(anna: Party, bob: Party) -> None:
     anna.write("a.txt", b"first")
     agree("a.txt", anna, bob)

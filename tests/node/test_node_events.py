@@ -166,7 +166,7 @@ def test_a_delete_that_won_is_reported_as_one(anna: Party, bob: Party) -> None:
     (report,) = bob.service.conflicts(None)
     winner, loser = report.versions
     assert (winner.deleted, winner.path, winner.size) == (True, "", 0)
-    assert report.path == loser.path
+    assert report.path == str(bob.node.mount_point / "Family" / "a.txt")
     assert bob.service.resolve(loser.path, "winner").kept == []
     until(lambda: anna.names() == [])
     assert bob.service.conflicts(None) == []

@@ -211,7 +211,7 @@ def limit(party: Party, text: str) -> None:
 
 
 def about_cache(party: Party) -> list[str]:
-    return [notice for notice in party.node.state.notices if "cache limit" in notice]
+    return [notice for notice in party.node.state.notices if "limit of the cache" in notice]
 
 
 def kilo(name: str) -> bytes:
@@ -259,11 +259,26 @@ def test_never_what_nobody_else_has_nor_what_is_pinned_or_open(anna: Party, bob:
     until(lambda: about_cache(bob), "it is told that there is no room to be made")
     assert [n for n in ("mine", "pinned", "open", "plain") if not is_here(bob, n)] == ["plain"]
     (notice,) = about_cache(bob)
-    assert "nobody" in notice
-    assert "pinned" in notice
+    assert notice == (
+        "3 kB is here, and the limit of the cache is 1 kB: 1 kB nobody else who is online promises"
+        " to keep, 1 kB is pinned, 1 kB is in use, or of earlier versions."
+    )
     core.release(handle)
     limit(bob, "off")
     until(lambda: about_cache(bob) == [])
+
+
+def test_a_notice_says_nothing_of_what_is_next_to_nothing(anna: Party) -> None:
+    anna.write("mine", bytes(2_000_500))
+    anna.write("pinned", b"few")
+    pin(anna, "pinned")
+    contents = [content for name in ("mine", "pinned") if (content := anna.there(name).content)]
+    until(lambda: not any(anna.node.cache._is_used(content) for content in contents), "all rest")
+    anna.node.cache.make_room(1_500_000)
+    assert about_cache(anna) == [
+        "2 MB is here, and the limit of the cache is 1.5 MB:"
+        " 2 MB nobody else who is online promises to keep."
+    ]
 
 
 def test_with_room_nothing_goes(anna: Party, bob: Party) -> None:

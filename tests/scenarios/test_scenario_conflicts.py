@@ -115,7 +115,7 @@ def test_one_of_two_is_kept_for_everybody(family: list[Node]) -> None:
     assert "Kept: " in carol.ask("resolve", carol.at("Family", "cli.txt"), "--keep", "loser")
     all_list(family, "cli", {"cli.txt": "of Anna\n"})
     refused = carol.refused("resolve", carol.at("Family", "cli.txt"), "--keep", "loser")
-    assert refused.startswith("3 cli.txt has one version")
+    assert "cli.txt has one version" in refused
 
 
 def test_both_are_kept_for_everybody(family: list[Node]) -> None:

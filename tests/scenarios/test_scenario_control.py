@@ -133,7 +133,7 @@ def test_a_pause_outlives_the_node_and_programs_read_meanwhile(family: list[Node
     assert theirs[0].read_bytes() == original.read_bytes(), "as a program reads it"
     with started(*bob.command("fetch", *theirs[:3])) as fetching:
         assert fetching.stderr is not None
-        assert fetching.stderr.readline().startswith(b"2 files paused")
+        assert fetching.stderr.readline().startswith(b"2 files are paused")
         bob.ask("transfers", "resume", "--all")
         said, _ = fetching.communicate(timeout=WAIT_S_MAX)
     assert b"Fetched 3 of 3 files" in said

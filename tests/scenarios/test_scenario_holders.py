@@ -86,7 +86,7 @@ def test_beyond_the_limit_of_the_cache_only_what_others_hold_goes(family: list[N
     assert carol.xattr(carol.at("Family", "mine"), "state") == "last copy"
     carol.ask("settings", "cache", "1M")
     until(
-        lambda: any("cache limit" in notice for notice in carol.status().notices),
+        lambda: any("limit of the cache" in notice for notice in carol.status().notices),
         3 * cache.ROUND_SECONDS,
         "it is told why that is too little",
     )

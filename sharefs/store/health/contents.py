@@ -349,20 +349,27 @@ def check_drafts(patient: Patient) -> Iterator[Finding]:
 
 def remarks(patient: Patient) -> Iterator[str]:
     """What is there, and is no damage."""
-    count, size = patient.reader.execute(
-        "SELECT count(*), coalesce(sum(local), 0) FROM content WHERE NOT EXISTS"
+    (size,) = patient.reader.execute(
+        "SELECT coalesce(sum(local), 0) FROM content WHERE NOT EXISTS"
         " (SELECT 1 FROM entry WHERE entry.content = content.id AND entry.content IS NOT NULL)"
     ).fetchone()
-    if count:
-        yield f"{count} contents, of {size} bytes, are of no version that is kept now."
+    if size:
+        yield (
+            f"{size / 10**6:.1f} MB are of earlier or deleted versions. The node lets go of them by"
+            " itself, some days after nobody needs them any more."
+        )
     unknown = [path for path, _ in zip(_unknown_files(patient), range(1000), strict=False)]
     for path in unknown[:3]:
-        yield f"{path} is a part of something that is not known here. It stays."
+        yield f"Nothing is known here of what {path} is. It stays."
     if len(unknown) > 3:
         yield f"There are {len(unknown) - 3} more such files, or more."
     left = Drafts(patient.home.drafts_folder).noted()
     whole = sum(each.whole for each in left)
     if whole:
-        yield f"{whole} files that programs saved are published when the node starts."
-    if whole < len(left):
-        yield f"{len(left) - whole} files were being written when the node stopped: they stay."
+        yield f"The node shares {_files(whole)} that programs saved before it ended, when it starts."
+    if half := len(left) - whole:
+        yield f"Of {_files(half)}, programs had written a part when the node ended. It stays."
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
