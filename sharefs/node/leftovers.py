@@ -46,7 +46,9 @@ def leftovers(state: State, new_ino: Callable[[], int]) -> list[Draft]:
         try:
             drafts.append(_draft(state, replica, folder, left._replace(note=note), new_ino()))
         except LocalDamage as error:
-            state.notice(f"{note.name} can not be shared: {error} What there is of it is in {path}.")
+            state.notice(
+                f"{note.name} can not be shared: {error} What there is of it is in {path}."
+            )
     return drafts
 
 

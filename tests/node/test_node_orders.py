@@ -104,7 +104,7 @@ def test_an_order_for_a_folder_leaves_what_is_rejected_in_it_until_that_is_resum
     assert shown(bob) == paused, "what was resumed in it is paused, and the rest is rejected"
     assert order(bob, RESUME, "d") == OrderReport(1, rejected=1)
     assert shown(bob) == rejected
-    job = bob.service.fetch([place(bob, "d/e/one"), place(bob, "d/three")])
+    job = bob.service.fetch([place(bob, "d/e/one"), place(bob, "d/three")], lambda: None)
     until(lambda: job.progress().finished)
     assert job.progress().failures == []
     order(bob, REJECT, "d/e/two")

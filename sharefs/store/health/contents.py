@@ -366,10 +366,10 @@ def remarks(patient: Patient) -> Iterator[str]:
     left = Drafts(patient.home.drafts_folder).noted()
     whole = sum(each.whole for each in left)
     if whole:
-        yield f"The node shares {_files(whole)} that programs saved before it ended, when it starts."
+        yield f"The node shares {_counted(whole)} that programs saved, when it starts."
     if half := len(left) - whole:
-        yield f"Of {_files(half)}, programs had written a part when the node ended. It stays."
+        yield f"Of {_counted(half)}, programs had written a part when the node ended. It stays."
 
 
-def _files(count: int) -> str:
+def _counted(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
