@@ -275,10 +275,7 @@ def test_a_draft_whose_folder_a_power_cut_took_is_published_in_the_top_folder(
     anna: Party,
 ) -> None:
     gone = item_id(anna.device, bytes(8))
-    note = DraftNote(1, anna.replica().id, gone, "b.txt", None)
-    written = anna.node.state.drafts.create(note)
-    written.write(0, b"kept")
-    written.close()
+    leave(anna, DraftNote(1, anna.replica().id, gone, "b.txt", None), b"kept")
     anna.kill()
     anna.up()
     until(lambda: anna.names() == ["b.txt"])
@@ -289,9 +286,13 @@ def leave_draft(party: Party, name: str, data: bytes, base: Base) -> None:
     kept = DraftBase(base.item, base.context, base.stamp, base.created, base.loser)
     parent = party.node.desk.entry(party.top())
     assert parent is not None
-    note = DraftNote(1, party.replica().id, parent.item, name, kept)
+    leave(party, DraftNote(1, party.replica().id, parent.item, name, kept), data)
+
+
+def leave(party: Party, note: DraftNote, data: bytes) -> None:
     written = party.node.state.drafts.create(note)
     written.write(0, data)
+    written.finish(False)
     written.close()
 
 
@@ -352,8 +353,7 @@ def test_a_delete_that_won_is_settled_by_each_of_its_paths(
         bob.write("docs/a.txt", b"another")
     join()
     until(lambda: anna.names("docs") == bob.names("docs") and len(bob.names("docs")) == 1 + taken)
-    until(lambda: bob.service.conflicts(None))
-    (report,) = bob.service.conflicts(None)
+    (report,) = until(lambda: bob.service.conflicts(None))
     assert report.path.endswith("/Family/docs/a.txt")
     paths = {"docs/a.txt": report.path, "loser": report.versions[1].path}
     assert bob.service.resolve(paths[named], "loser").kept != []
