@@ -9,19 +9,21 @@ first change holds while it copies are known to writers only, never to the loop.
 import threading
 import time
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sharefs import errors
 from sharefs.mount.askers import held
 from sharefs.mount.drafts import DraftFile, Overlay, Parked, State, discarded_on_error
 from sharefs.mount.nodes import Node, Nodes
-from sharefs.mount.ports import Base, Changes, Contents, Reader, View
+from sharefs.mount.ports import EVERY_BYTE, Base, Changes, Contents, Reader, View
 from sharefs.mount.publishing import Publishing, same_bytes, written_name
 from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
 
 COPY_LOCKS = 64
 PAST_CACHE_SIZE_BYTES_MIN = 1024 * 1024
+AWAITED_SIZE_BYTES_MIN = 4 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -272,7 +274,7 @@ class Files:
 
     def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
         """As pwrite, but never less than everything."""
-        draft = self._changed(handle, keep=True)
+        draft = self._changed(handle)
         draft.resume()
         try:
             draft.bytes.write(offset, data)
@@ -286,7 +288,7 @@ class Files:
 
     def truncate(self, handle: Handle, size: int) -> None:
         """As ftruncate."""
-        draft = self._changed(handle, keep=size > 0)
+        draft = self._changed(handle, size)
         draft.resume()
         draft.bytes.truncate(size)
         draft.size = size
@@ -300,12 +302,13 @@ class Files:
 
     # --- the first change ---------------------------------------------------------------------
 
-    def _changed(self, handle: Handle, keep: bool) -> DraftFile:
-        """The draft to write to, begun if need be; with the old bytes, if those are to be kept."""
+    def _changed(self, handle: Handle, keep: int = EVERY_BYTE) -> DraftFile:
+        """The draft to write to, begun if need be, with as many of the old bytes."""
         draft = handle.draft
         if draft is not None and draft.state is State.OPEN:
             return draft
         with held(self._copying[handle.ino % COPY_LOCKS]):
+            self._await_large(handle.ino)
             with self._overlay.lock:
                 draft = None if handle.orphaned else self._overlay.draft(handle.ino)
                 if draft is not None and draft is not handle.draft:
@@ -314,7 +317,15 @@ class Files:
                     return draft
             return self._begin(handle, keep)
 
-    def _begin(self, handle: Handle, keep: bool) -> DraftFile:
+    def _await_large(self, ino: int) -> None:
+        """A large file that is being published just now can be changed without a copy when that is
+        done, which is sooner than the copy would be."""
+        draft = self._overlay.draft(ino)
+        if draft is not None and draft.settling and draft.size >= AWAITED_SIZE_BYTES_MIN:
+            with suppress(TimeoutError):
+                self._overlay.await_settled(draft)
+
+    def _begin(self, handle: Handle, keep: int) -> DraftFile:
         """Make a draft of what the handle reads: a content, or a draft on its way or gone."""
         before = handle.draft
         draft = self._made_from(handle, before, keep)
@@ -322,7 +333,7 @@ class Files:
             draft.size = draft.bytes.size
         return self._install(handle, before, draft)
 
-    def _made_from(self, handle: Handle, before: DraftFile | None, keep: bool) -> DraftFile:
+    def _made_from(self, handle: Handle, before: DraftFile | None, keep: int) -> DraftFile:
         if before is not None:
             folder, name = before.folder, before.name
             space, executable = before.space, before.executable
@@ -332,8 +343,10 @@ class Files:
             base, seen = handle.base, handle.seen
             folder, name = self._view.folder(seen), seen.shown
             space, executable = seen.space, seen.executable
-        like = (handle.seen if before is None else before.bytes) if keep else None
-        bytes = self._contents.new_draft(folder, written_name(name, seen), base, like)
+        like = handle.seen if before is None else before.published or before.bytes
+        bytes = self._contents.new_draft(
+            folder, written_name(name, seen), base, like if keep else None, keep
+        )
         draft = DraftFile(
             handle.ino, space, folder, name, False, bytes, 0, time.time_ns(), executable
         )

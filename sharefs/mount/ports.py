@@ -14,6 +14,8 @@ from sharefs.records.ids import ItemId
 from sharefs.records.record import ContextEntry
 from sharefs.records.shown import Shown
 
+EVERY_BYTE = 2**63
+
 
 @dataclass(frozen=True, slots=True)
 class SpaceFolder:
@@ -156,9 +158,10 @@ class Contents(Protocol):
         name: str,
         base: Base | None,
         like: "Shown | DraftBytes | None" = None,
+        size: int = EVERY_BYTE,
     ) -> DraftBytes:
         """An open file that a restarted node would find and publish: empty, or with the bytes of an
-        entry, which are fetched, or of another draft."""
+        entry, which are fetched, or of another draft; at least the first `size` of them."""
         ...
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:

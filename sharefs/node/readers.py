@@ -16,12 +16,13 @@ from typing import cast
 
 from sharefs.errors import LocalDamage, NoHolderOnline, SharefsError
 from sharefs.mount.askers import Arrival, check
-from sharefs.mount.ports import Base, DraftBytes
+from sharefs.mount.ports import EVERY_BYTE, Base, DraftBytes
 from sharefs.node.carriage import Carriage
 from sharefs.node.state import State
 from sharefs.records.ids import ContentId
 from sharefs.records.shown import Shown
 from sharefs.store.drafts import DraftBase, DraftNote
+from sharefs.store.local import LocalContent
 from sharefs.store.written import COPY_SIZE_BYTES, Written
 from sharefs.transfer.ahead import Ahead, Elsewhere, ReadAhead
 from sharefs.transfer.events import Priority
@@ -68,6 +69,18 @@ class ContentReader:
         if size > 0:
             raise LocalDamage("The local bytes went away again and again while they were read.")
         return b""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is read stays here."""
+        return isinstance(self._local, LocalContent)
+
+    def have(self, offset: int, size: int) -> None:
+        """As `read`, for bytes that are to be here."""
+        end = min(offset + size, self._entry.size)
+        if self._local.missing(offset, end - offset):
+            self._read_ahead(offset, end)
+            self._wait(offset, end)
 
     def _look_again(self) -> None:
         """It may be kept elsewhere since a person chose so."""
@@ -154,6 +167,11 @@ class EmptyReader:
         """Nothing."""
         return b""
 
+    keeps = False
+
+    def have(self, offset: int, size: int) -> None:
+        """All of none."""
+
     def close(self) -> None:
         """Nothing to do."""
 
@@ -177,25 +195,35 @@ class Contents:
         name: str,
         base: Base | None,
         like: Shown | DraftBytes | None = None,
+        size: int = EVERY_BYTE,
     ) -> Written:
-        written = self._state.drafts.create(self._note(folder, name, base), self._filling(like))
+        fill = self._filling(like, size)
+        written = self._state.drafts.create(self._note(folder, name, base), fill)
         written.in_pool = self._state.in_pool
         return written
 
-    def _filling(self, like: Shown | DraftBytes | None) -> Callable[[Written], None] | None:
+    def _filling(
+        self, like: Shown | DraftBytes | None, size: int
+    ) -> Callable[[Written], None] | None:
         if isinstance(like, Shown):
-            content = like.content
-            return partial(self._fill, like, content) if content is not None else None
+            content, end = like.content, min(size, like.size)
+            return partial(self._fill, like, content, end) if content is not None else None
         return None if like is None else partial(_copy_draft, cast(Written, like))
 
-    def _fill(self, entry: Shown, content: ContentId, written: Written) -> None:
+    def _fill(self, entry: Shown, content: ContentId, end: int, written: Written) -> None:
         if self._state.contents.lay_over(written, content):
             return
         reader = self.open(entry)
         try:
-            for offset in range(0, entry.size, COPY_SIZE_BYTES):
+            if end == entry.size and reader.keeps:
+                for offset in range(0, end, COPY_SIZE_BYTES):
+                    check()
+                    reader.have(offset, COPY_SIZE_BYTES)
+                if self._state.contents.lay_over(written, content):
+                    return
+            for offset in range(0, end, COPY_SIZE_BYTES):
                 check()
-                written.write(offset, reader.read(offset, COPY_SIZE_BYTES))
+                written.write(offset, reader.read(offset, min(COPY_SIZE_BYTES, end - offset)))
         finally:
             reader.close()
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from sharefs import errors
 from sharefs.mount.askers import Arrival
-from sharefs.mount.ports import Base, Draft, DraftBytes, SpaceFolder
+from sharefs.mount.ports import EVERY_BYTE, Base, Draft, DraftBytes, SpaceFolder
 from sharefs.records.entry import EntryType, check_name
 from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Incarnation, ItemId
 from sharefs.records.shown import Shown
@@ -38,6 +38,8 @@ class FakeHouse:
         self.ghosts: dict[ContentId, Ghost] = {}
         self.offline: set[ContentId] = set()
         self.published: list[tuple[str, bytes]] = []
+        self.copied: list[int] = []
+        """The sizes of drafts that others were copied from."""
         self.notes: dict[Path, tuple[int, str, Base | None]] = {}
         self.fail_publications = False
         self.room = (1 << 40, 1 << 39)
@@ -289,6 +291,7 @@ class FakeHouse:
         name: str,
         base: Base | None,
         like: Shown | DraftBytes | None = None,
+        size: int = EVERY_BYTE,
     ) -> Written:
         with self._lock:
             self._drafts += 1
@@ -298,8 +301,9 @@ class FakeHouse:
         written = Written(path, descriptor)
         try:
             if isinstance(like, Shown):
-                written.write(0, self.content(like))
+                written.write(0, self.content(like)[:size])
             elif like is not None:
+                self.copied.append(like.size)
                 written.write(0, like.read(0, like.size))
         except BaseException:
             written.close()

@@ -99,6 +99,31 @@ def test_who_goes_on_while_a_change_is_published_begins_with_it(anna: Party, fil
     assert same(anna.read("film"), film)
 
 
+def test_a_ghost_that_is_changed_is_fetched_and_not_copied(
+    anna: Party, bob: Party, film: bytes
+) -> None:
+    anna.write("film", film)
+    agree("film", anna, bob)
+    change(bob, "film", MIB, b"new")
+    assert same(bob.read("film"), changed(film, MIB, b"new"))
+    assert room(bob) < SIZE_BYTES + MIB
+    agree("film", anna, bob)
+    assert same(anna.read("film"), changed(film, MIB, b"new"))
+
+
+def test_of_a_ghost_that_is_cut_off_only_the_rest_is_fetched(
+    anna: Party, bob: Party, film: bytes
+) -> None:
+    anna.write("film", film)
+    agree("film", anna, bob)
+    old = content(bob, "film")
+    core = bob.node.core
+    core.truncate(bob.there("film").ino, 100_000)
+    until(lambda: not core._overlay.drafts())
+    assert same(bob.read("film"), film[:100_000])
+    assert bob.node.state.contents.local_bytes(old) < SIZE_BYTES // 2
+
+
 def test_what_a_newer_version_lies_over_is_collected_when_that_stands_alone(
     anna: Party, bob: Party, film: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
