@@ -5,7 +5,8 @@ The kernel's nodes are our inode numbers, which are never used twice, but for fi
 older version is open (`nodes`). What it asks by a node that names do not lead to any more is
 answered with ESTALE, and it looks the name up again.
 
-The kernel keeps names and attributes for a second. It forgets pages when it sees another time or
+The kernel keeps names and attributes for a second, but for attributes that change meanwhile
+(`beliefs`). It forgets pages when it sees another time or
 size, and when a file is opened whose version is not the one its pages are of.
 """
 
@@ -25,7 +26,8 @@ from pathlib import Path
 from sharefs.errors import MountNotPossible, NoSuchEntry
 from sharefs.mount import protocol
 from sharefs.mount.askers import Askers
-from sharefs.mount.attributes import ROOT_INO, Attributes
+from sharefs.mount.attributes import Attributes
+from sharefs.mount.beliefs import Beliefs
 from sharefs.mount.core import UTIME_NOW, Core
 from sharefs.mount.crew import STOP_SECONDS_MAX, Crew, Crowded
 from sharefs.mount.errnos import Refusal, errno_of
@@ -72,6 +74,8 @@ class Channel:
         self._crew = Crew(self._serve)
         self.ended = self._crew.ended
         self._device = _mount(mount_point)
+        self._beliefs = Beliefs(self._forget_attributes, TIMEOUT_SECONDS)
+        core.watch(self._beliefs.changed)
         self._crew.start()
         if not self._ready.wait(READY_SECONDS_MAX):
             self.stop()
@@ -195,8 +199,10 @@ class Channel:
 
     # --- looking ----------------------------------------------------------------------------------
 
-    def _entry(self, found: Attributes) -> bytes:
+    def _entry(self, found: Attributes, noted: bool = True) -> bytes:
         node = self._core.node_of(found.ino)
+        if noted:
+            self._beliefs.note(found.ino, node)
         return protocol.entry(node, found, self._owner, TIMEOUT_SECONDS)
 
     def _lookup(self, folder: int, body: memoryview) -> bytes:
@@ -212,6 +218,8 @@ class Channel:
         return self._core.getattr(self._nodes.ino_of(node))
 
     def _answer_attributes(self, node: int, handle: Handle | None) -> bytes:
+        if handle is None:
+            self._beliefs.note(self._nodes.ino_of(node), node)
         found = self._attributes(node) if handle is None else self._core.getattr_open(handle)
         return protocol.attributes(found, self._owner, TIMEOUT_SECONDS)
 
@@ -307,7 +315,8 @@ class Channel:
         (name,) = _names(body[16:])
         handle = self._core.create(folder, name, mode, flags)
         opened = self._opened(handle, None)
-        return self._entry(self._core.getattr_open(handle)) + opened
+        # When it is published, it is as it was.
+        return self._entry(self._core.getattr_open(handle), noted=False) + opened
 
     def _opened(self, handle: Handle, node: int | None) -> bytes:
         try:
@@ -321,7 +330,7 @@ class Channel:
         self._opened_by.setdefault(handle.node.id, []).append(handle)
         if not keep and node is not None:
             # It may believe in the size of an earlier version.
-            self._tell(protocol.attributes_changed(node))
+            self._forget_attributes(node)
         past_cache = self._can_map_past_cache and handle.past_cache
         return protocol.opened(number, keep=keep, past_cache=past_cache)
 
@@ -399,24 +408,18 @@ class Channel:
             os.dup2(nothing.fileno(), self._device, inheritable=False)
         # If somebody else was quicker, it complains in vain.
         unmount(self.mount_point)
-        if not self.ended.wait(STOP_SECONDS_MAX):
+        told = self._beliefs.stop(STOP_SECONDS_MAX)
+        if not self.ended.wait(STOP_SECONDS_MAX) or not told:
             _log.warning("the mount is gone, but reads of programs still wait for bytes")
             return
         for thread in threads:
             thread.join()
         os.close(self._device)
 
-    def forget(self, path: str) -> None:
-        """Tell the kernel that the attributes of a path, as `/Family/a`, may have changed."""
-        ino = ROOT_INO
-        for name in path.strip("/").split("/"):
-            ino = self._core.find(ino, name).ino
-        self._tell(protocol.attributes_changed(self._core.node_of(ino)))
-
-    def _tell(self, notification: bytes) -> None:
+    def _forget_attributes(self, node: int) -> None:
         # ENOENT, if the kernel does not know the node.
         with contextlib.suppress(OSError):
-            os.write(self._device, notification)
+            os.write(self._device, protocol.attributes_changed(node))
 
 
 _WITH_BYTES = frozenset({Operation.READ, Operation.WRITE})

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sharefs import errors
 from sharefs.mount import ports
@@ -323,6 +323,10 @@ class Core:
         return self._contents.free_bytes()
 
     # --- for the node -----------------------------------------------------------------------------
+
+    def watch(self, changed: Callable[[Iterable[int]], None]) -> None:
+        """See `View.watch`."""
+        self._view.watch(changed)
 
     def retry(self) -> None:
         """Publish what could not be published before: the disk has room again."""

@@ -33,10 +33,6 @@ class Mounted:
         self._core.close()
         self._channel.stop()
 
-    def forget(self, path: str) -> None:
-        """Let the kernel look anew at a path (`/Family/a.txt`) at once, not within a second."""
-        self._channel.forget(path)
-
 
 def check_system() -> None:
     """Raises MountNotPossible, with what to do, if this machine can not mount anything."""

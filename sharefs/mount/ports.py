@@ -5,7 +5,7 @@ called from any thread. `View` never waits for the network or for the loop; `Cha
 loop; a `Reader` may wait for the network. All raise the UserErrors of `sharefs.errors`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -126,6 +126,11 @@ class View(Protocol):
 
     def describe(self, entry: Shown) -> dict[str, str]:
         """`state`, `contributor` and the like, as shown by getfattr under `user.sharefs.`."""
+        ...
+
+    def watch(self, changed: Callable[[Iterable[int]], None]) -> None:
+        """Have it called, from any thread, with the inodes of entries that are other than they
+        were. It never waits."""
         ...
 
 

@@ -4,7 +4,7 @@ Implements `View` and `Changes` of `sharefs.mount.ports`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec.structs import replace
 
@@ -76,6 +76,9 @@ class Desk:
 
     def folder(self, entry: Shown) -> int:
         return self._state.view.folder(entry)
+
+    def watch(self, changed: Callable[[Iterable[int]], None]) -> None:
+        self._state.view.changed = changed
 
     def base(self, entry: Shown) -> Base:
         heads = heads_behind(entry, self._state.view.heads_of(entry))

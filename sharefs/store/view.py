@@ -10,7 +10,7 @@ cache take no lock.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sharefs.records.ids import ContentId
@@ -68,6 +68,8 @@ class ReadView:
         self._entries: dict[int, Shown] = {}
         self._reads: set[_Read] = set()
         self._count = 0
+        self.changed: Callable[[Iterable[int]], None] = lambda inos: None
+        """Told the inodes of rows that are other than they were, and are read anew by now."""
 
     def entry(self, ino: int) -> Shown | None:
         """The row with an inode number, deleted or not."""
@@ -136,6 +138,7 @@ class ReadView:
                 read.stale = read.stale or read.place is None or read.place in places
             for space, place, ino, name in rows:
                 self._forget_row((space, place), ino, name)
+        self.changed(ino for _, _, ino, _ in rows)
 
     def _forget_row(self, place: Place, ino: int, name: str) -> None:
         self._entries.pop(ino, None)

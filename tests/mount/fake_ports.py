@@ -8,7 +8,7 @@ import dataclasses
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from blake3 import blake3
@@ -45,6 +45,7 @@ class FakeHouse:
         self.room = (1 << 40, 1 << 39)
         self._lock = threading.RLock()
         self._changed = threading.Condition()
+        self._told: Callable[[Iterable[int]], None] = lambda inos: None
         self._ino = 1
         self._sequence = 0
         self._drafts = 0
@@ -220,7 +221,11 @@ class FakeHouse:
             held = replace(self.rows[ino], content=content, size=len(data), local=len(data))
             row = self._versioned(held, **fields)
             self.rows[ino] = row
-            return row
+        self._told([ino])
+        return row
+
+    def watch(self, changed: Callable[[Iterable[int]], None]) -> None:
+        self._told = changed
 
     def keep(self, data: bytes) -> ContentId | None:
         if not data:

@@ -1,7 +1,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -364,3 +364,20 @@ def test_the_context_of_an_edit_is_what_was_seen(anna: Party, bob: Party) -> Non
     bob.write("a.txt", b"two")
     (head,) = bob.node.desk._state.view.heads_of(bob.there("a.txt"))
     assert set(base.context) <= set(head.context)
+
+
+def test_the_mount_is_told_of_what_others_change_when_it_can_be_read(
+    anna: Party, bob: Party
+) -> None:
+    anna.write("a", b"1")
+    agree("a", anna, bob)
+    seen: dict[int, int] = {}
+
+    def changed(inos: Iterable[int]) -> None:
+        for ino in inos:
+            row = bob.node.desk.entry(ino)
+            seen[ino] = -1 if row is None else row.size
+
+    bob.node.core.watch(changed)
+    anna.write("a", b"12345")
+    until(lambda: seen.get(bob.there("a").ino) == 5)
