@@ -80,7 +80,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="The space's name.")]
 EntryPaths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH...", readable=False, help="Files or folders in the mount."),
+    typer.Argument(metavar="PATH", readable=False, help="Files or folders in the mount."),
 ]
 
 
@@ -332,12 +332,15 @@ def members(
 def conflicts(
     context: typer.Context,
     space: Annotated[
-        str | None, typer.Argument(metavar="[SPACE]", help="Of this space, and not of all.")
+        str | None, typer.Argument(metavar="SPACE", help="Of this space, and not of all.")
     ] = None,
     as_json: AsJson = False,
     home: LocalHome = None,
 ) -> None:
-    """List what was changed in two places at once, and who wrote which version."""
+    """List files that were changed in two places at once.
+
+    Each with its versions: who wrote them, when, and where they can be read.
+    """
     with _client(home_of(context)) as client:
         reports = client.conflicts(space)
     if as_json:
@@ -353,7 +356,9 @@ def resolve(
     context: typer.Context,
     path: Annotated[
         Path,
-        typer.Argument(metavar="PATH", readable=False, help="Any version of the file."),
+        typer.Argument(
+            metavar="PATH", readable=False, help="The file's path, or that of another version."
+        ),
     ],
     keep: Annotated[
         str,

@@ -11,9 +11,10 @@ _UNKNOWN = "-"
 
 @app.command()
 def peers(context: typer.Context, as_json: AsJson = False, home: LocalHome = None) -> None:
-    """List the other members' devices: where they are, how near, how fast, how often online.
+    """List the other members' devices.
 
-    Bytes are asked first of those that are near, quick and reliable.
+    Where they are, how near, how fast, and how often online. Bytes are asked first of those that
+    are near, quick and reliable.
     """
     with client_of(context) as client:
         reports = client.peers()

@@ -8,7 +8,10 @@ from sharefs.cli.commands import EntryPaths, LocalHome, app, client_of
 
 @app.command()
 def pin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> None:
-    """Keep files and folders here always: what is in them now, and what comes later."""
+    """Keep files and folders here always.
+
+    What is in them now, and what comes later.
+    """
     with client_of(context) as client:
         report = client.pin([arguments.absolute(path) for path in paths], True)
     lacking = report.bytes - report.local_bytes
@@ -21,7 +24,10 @@ def pin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> No
 
 @app.command()
 def unpin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> None:
-    """Let files and folders go again, by `free` or a limit of the cache; nothing is freed yet."""
+    """Take back a `pin`.
+
+    Then `free`, or a limit of the cache, lets go of them; nothing is freed yet.
+    """
     with client_of(context) as client:
         report = client.pin([arguments.absolute(path) for path in paths], False)
     if report.changed:

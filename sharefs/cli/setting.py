@@ -20,7 +20,7 @@ def settings(
     context: typer.Context,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME [VALUE]]", help="A setting, and what it is to be."),
+        typer.Argument(metavar="NAME [VALUE]", help="A setting, and what it is to be."),
     ] = None,
     space: Annotated[str, typer.Option("--space", metavar="SPACE", help="For a space.")] = "",
     peer: Annotated[str, typer.Option("--peer", metavar="NAME", help="For a member.")] = "",
@@ -34,9 +34,10 @@ def settings(
     as_json: AsJson = False,
     home: LocalHome = None,
 ) -> None:
-    """List what can be set, or set one: `settings bandwidth down 5M --space Family`.
+    """List what can be set, or set it.
 
-    The value `default` takes a choice back. What is chosen holds at once, and on this node only.
+    As in `sharefs settings bandwidth down 5M --space Family`. The value `default` takes a choice
+    back. What is chosen holds at once, and on this node only.
 
     Settings: bandwidth down, bandwidth up, priority, replication, stream-only, fetching, pinned,
     cache.

@@ -13,9 +13,10 @@ from sharefs.errors import BadArgument
 from sharefs.node.reports import TransferVerb
 
 transfers = typer.Typer(
-    help="Show what is travelling, from and to whom, how far and how fast; stop it, or let it go"
-    " on. On a terminal, until Ctrl-C. What you say of a folder holds for all in it, in place of"
-    " what you said there before; only a reject stays, until you resume its own path.",
+    help="Show what is travelling; stop it, or let it go on.\n\n"
+    "From and to whom, how far and how fast: on a terminal, until Ctrl-C. What you say of a folder"
+    " holds for all in it, in place of what you said there before; only a reject stays, until you"
+    " resume its own path.",
     rich_markup_mode=None,
 )
 app.add_typer(transfers, name="transfers", invoke_without_command=True)
@@ -60,10 +61,10 @@ def show(
 def pause(
     context: typer.Context, paths: Paths = None, everything: All = False, home: LocalHome = None
 ) -> None:
-    """Fetch nothing of these for now, also after a restart, until `resume`.
+    """Fetch nothing of these for now, until `resume`.
 
-    A `fetch` of them waits, and nothing of them comes by itself. Programs that read them get their
-    bytes all the same, and what others fetch from you is sent.
+    That holds after a restart, too. A `fetch` of them waits, and nothing of them comes by itself.
+    Programs that read them get their bytes all the same, and what others fetch from you is sent.
     """
     _order(context, TransferVerb.PAUSE, paths, everything)
 

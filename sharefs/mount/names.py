@@ -53,14 +53,6 @@ def unfinished_names(name: str, written: float) -> Iterator[str]:
         yield kept + added
 
 
-def split_path(path: bytes) -> list[str]:
-    """The names on a path from the mount's root.
-
-    Raises NameNotText, NameTooLong.
-    """
-    return [text_of(name) for name in path.split(b"/") if name]
-
-
 def text_of(name: bytes) -> str:
     """A name as the kernel tells it. Raises NameNotText, NameTooLong."""
     try:

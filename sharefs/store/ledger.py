@@ -95,10 +95,6 @@ class Ledger:
         self._writer.touched.add((number, _NOWHERE, top.ino, ""))
         return int(number)
 
-    def rename_space(self, number: int, name: str) -> None:
-        """The name shown in the mount; no other space may have it."""
-        self._connection.execute("UPDATE space SET name = ? WHERE number = ?", (name, number))
-
     def set_incarnation(self, number: int, incarnation: Incarnation) -> None:
         """Begin to count anew (I3)."""
         self._connection.execute(
@@ -255,11 +251,6 @@ class Ledger:
             f"SELECT number {of_author} AND number > ? AND last > ? ORDER BY number LIMIT ?",
             (*author, cursor, covered, limit),
         )
-
-    def last_commit_rowid(self, number: int) -> int:
-        """The number of the commit that arrived last, 0 before the first."""
-        (last,) = self._column('SELECT max(number) FROM "commit" WHERE space = ?', (number,))
-        return last or 0
 
     # --- what others have -----------------------------------------------------------------------
 

@@ -99,6 +99,7 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
         "peers",
     ]:
         assert f"  {command} " in ran.out
+    assert "..." not in ran.out.partition("Commands:")[2], "what a command does is said whole"
 
 
 def test_the_version_is_printed(shell: Shell) -> None:
