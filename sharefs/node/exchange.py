@@ -140,8 +140,8 @@ class Exchange:
     def _replicas(self) -> list[Replica]:
         return list(self._state.replicas.values())
 
-    def _marks(self) -> list[tuple[Replica, tuple[Incarnation, int]]]:
-        return [(replica, replica.sealed) for replica in self._replicas()]
+    def _marks(self) -> list[tuple[Replica, dict[Incarnation, int]]]:
+        return [(replica, replica.mark) for replica in self._replicas()]
 
     def _flush(self) -> None:
         committed = self._flushing = self._committed
@@ -174,7 +174,7 @@ class Exchange:
     def _flushed(
         self,
         sealed: list[tuple[Replica, Shipment]],
-        marks: list[tuple[Replica, tuple[Incarnation, int]]],
+        marks: list[tuple[Replica, dict[Incarnation, int]]],
     ) -> None:
         for replica, mark in marks:
             if replica.made_durable(mark):

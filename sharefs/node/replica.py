@@ -64,9 +64,10 @@ class Overtaken(SharefsError):
 class Replica:
     """One space on this node. All of it in the loop, inside a batch's transaction.
 
-    Invariant: `frontier` is what the ledger holds; `durable` is how much of our own sequence the
-    disk is known to have, and nothing beyond it is shown to a peer; nor is any record beyond
-    `told`. So whoever has seen more than that has met another copy of this device.
+    Invariant: `frontier` is what the ledger holds; `durable` is how much of each incarnation that
+    was ours since the start the disk is known to have, and nothing beyond it is shown to a peer;
+    nor is any record beyond `told`. So whoever has seen more than that has met another copy of
+    this device.
     """
 
     def __init__(
@@ -90,9 +91,11 @@ class Replica:
         self.roster = Roster(row.id)
         self.frontier: Frontier = {}
         self.tree = Tree(shelf, row.number, new_ino, lambda device: self.roster.label(device))
-        self.durable = 0
+        self.durable: dict[Incarnation, int] = {}
+        self._ends: dict[Incarnation, int] = {}
+        """How far we counted in those that are over; what else is there of them came from peers."""
         self.reload()
-        self.durable = self.frontier.get(self._own, 0)
+        self.durable.update([self.sealed])
 
     @property
     def _own(self) -> tuple[DeviceId, Incarnation]:
@@ -103,8 +106,9 @@ class Replica:
         self._pending, self._contradictions = [], {}
         self.tree.contested.clear()
         row = next(row for row in self._ledger.spaces() if row.id == self.id)
-        if row.incarnation != self.incarnation:
-            self.incarnation, self.durable = row.incarnation, 0
+        self.incarnation = row.incarnation
+        self.durable.setdefault(row.incarnation, 0)
+        self._ends.pop(row.incarnation, None)
         self.told = row.told
         self.frontier = self._ledger.frontier(self.number)
         self.roster = fold(self.id, self._ledger.operations(self.number))
@@ -127,9 +131,10 @@ class Replica:
     def renew_incarnation(self, incarnation: Incarnation) -> None:
         """Count anew (I3). Nothing of the old incarnation may be pending."""
         assert not self._pending, "records of an incarnation are sealed before it ends"
+        self._ends.update([self.sealed])
         self._ledger.set_incarnation(self.number, incarnation)
         self.incarnation = incarnation
-        self.durable = self.told = 0
+        self.durable[incarnation] = self.told = 0
 
     def begin_anew(self, incarnation: Incarnation) -> None:
         """Count anew, having met another copy of this device (I3). Nothing may be pending.
@@ -383,8 +388,10 @@ class Replica:
     def shown_frontier(self) -> Frontier:
         """The frontier less what of our own the disk may not have yet."""
         shown = self._members_frontier()
-        if self._own in shown:
-            shown[self._own] = min(shown[self._own], self.durable)
+        for incarnation, sequence in self.durable.items():
+            key = (self._device, incarnation)
+            if key in shown and sequence < self._ends.get(incarnation, SEQUENCE_MAX):
+                shown[key] = min(shown[key], sequence)
         return shown
 
     def _members_frontier(self) -> Frontier:
@@ -399,13 +406,16 @@ class Replica:
         """The last of our sequence that is committed, durable or not."""
         return (self.incarnation, self.frontier.get(self._own, 0))
 
-    def made_durable(self, sealed: tuple[Incarnation, int]) -> bool:
-        """The disk has our records up to what `sealed` was; whether that is news."""
-        incarnation, sequence = sealed
-        if incarnation != self.incarnation or sequence <= self.durable:
-            return False
-        self.durable = sequence
-        return True
+    @property
+    def mark(self) -> dict[Incarnation, int]:
+        """As `durable`, for when the disk has all that is committed now."""
+        return {own: self.frontier.get((self._device, own), 0) for own in self.durable}
+
+    def made_durable(self, mark: dict[Incarnation, int]) -> bool:
+        """The disk has our records up to what `mark` was; whether that is news."""
+        news = {own: last for own, last in mark.items() if last > self.durable[own]}
+        self.durable.update(news)
+        return bool(news)
 
     def stands(self, source: DeviceId | None) -> Stands:
         """For the machine of sync."""
@@ -443,7 +453,7 @@ class Replica:
 
         Everything must be durable: a record may travel as a hash only with what dominates it.
         """
-        assert self.durable == self.sealed[1], "a page shows what may be lost"
+        assert self.durable == self.mark, "a page shows what may be lost"
         frontier = frontier_of(pull.frontier)
         rows = self._ledger.commits_beyond(self.number, frontier, pull.cursor, PAGE_COMMITS_MAX)
         shipments: list[Shipment] = []

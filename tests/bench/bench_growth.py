@@ -67,7 +67,7 @@ class Editing:
     def collect(self) -> None:
         """Rounds, until a walk through all commits is done."""
         self.store.make_durable()
-        self.replica.made_durable(self.replica.sealed)
+        self.replica.made_durable(self.replica.mark)
         for _ in range(self.commits() // COMMITS_AT_ONCE + 2):
             with self.store.transaction():
                 self.collection.round(time.time())

@@ -75,7 +75,7 @@ class Side:
 
     def page(self, frontier: Frontier, cursor: int = 0) -> Page:
         self.store.make_durable()
-        self.replica.made_durable(self.replica.sealed)
+        self.replica.made_durable(self.replica.mark)
         return self.replica.page(Pull(self.replica.id, entries_of(frontier), cursor, 1))
 
     def pull_from(self, other: "Side") -> None:
@@ -404,11 +404,16 @@ def test_a_rollback_takes_everything_back(anna: Side, bob: Side) -> None:
 
 def test_what_a_disk_has_of_an_old_incarnation_says_nothing_of_the_new(anna: Side) -> None:
     anna.file(1, "a.txt")
-    synced = anna.replica.sealed
+    synced, (author,) = anna.replica.mark, anna.replica.frontier
+    new = Incarnation(b"another!")
     with anna.store.transaction():
-        anna.replica.renew_incarnation(Incarnation(b"another!"))
+        anna.replica.renew_incarnation(new)
+    anna.file(2, "b.txt")
+    assert anna.replica.shown_frontier()[author] == 0, "it waits for the disk as before"
+    assert anna.replica.made_durable(synced), "and is told when the disk has it"
+    assert anna.replica.shown_frontier()[author] == 1
+    assert anna.replica.shown_frontier()[author[0], new] == 0
     assert not anna.replica.made_durable(synced)
-    assert anna.replica.durable == 0
     anna.page({})
 
 
@@ -476,6 +481,6 @@ def test_what_is_stored_can_be_read_again(anna: Side, bob: Side) -> None:
     again = anna.open()
     assert again.frontier == anna.replica.frontier
     assert again.roster.digest == anna.replica.roster.digest
-    assert again.durable == again.sealed[1] == 0
+    assert again.durable == again.mark == {again.incarnation: 0}
     rows = anna.ledger.commits_beyond(again.number, {}, 0, 9)
     assert [encode_commit(decode_commit(data)) for _, data in rows] == [data for _, data in rows]
