@@ -6,12 +6,14 @@ those go; a folder of which all was known keeps in mind which names it does not 
 whoever copies many files into a folder, or looks at it meanwhile, pays for each file once. A read
 that began before that may end after it: every read of a folder is registered while it runs,
 `forget` marks it stale, and what is stale is given to the caller but not cached. Look-ups in the
-cache take no lock.
+cache take no lock where the name is known.
 """
 
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final
 
 from sharefs.records.ids import ContentId
 from sharefs.records.record import Record
@@ -28,6 +30,15 @@ UNKNOWN_MAX = 2048
 """With more than so many changes a folder is listed anew."""
 
 _LISTED = "WHERE space = ? AND place = ? AND live = 1 AND shown <> '' AND merged IS NULL"
+
+
+class _NotKnown(Enum):
+    """That nothing is cached of a name, not even that it is not there."""
+
+    NOT_KNOWN = auto()
+
+
+_NOT_KNOWN: Final = _NotKnown.NOT_KNOWN
 
 
 @dataclass(slots=True, eq=False)
@@ -85,17 +96,25 @@ class ReadView:
         cached = self._folders.get(place)
         if cached is not None:
             cached.used = True
-            row = cached.names.get(name)
-            if row is not None or name in cached.names:
+            row = cached.names.get(name, _NOT_KNOWN)
+            if row is _NOT_KNOWN and cached.whole:
+                row = self._name_in(cached, name)
+            if row is not _NOT_KNOWN:
                 return row
-            if cached.whole and name not in cached.unknown:
-                return None
             if cached.missed >= MISSES_MAX:
                 # Somebody makes files there, and looks for each beforehand.
                 rows = self._load_listing(place)
                 cached.missed = -len(rows)
                 return next((row for row in rows if row.shown == name), None)
         return self._load_name(place, name)
+
+    def _name_in(self, folder: _Folder, name: str) -> Shown | _NotKnown | None:
+        """Of a folder that is whole. With the lock: a name goes from `unknown` to `names`, and
+        back, between two looks without it, and would be in neither."""
+        with self._lock:
+            if name in folder.unknown:
+                return _NOT_KNOWN
+            return folder.names.get(name)
 
     def children(self, folder: int) -> list[Shown]:
         """What a folder shows, by name. Empty for what is no folder."""
@@ -107,10 +126,17 @@ class ReadView:
         if cached is None or not cached.whole:
             return self._load_listing(place)
         cached.used = True
-        known = cached.ordered and not cached.unknown
-        if not known and not self._load_unknown(place, cached):
-            return self._load_listing(place)
-        return [row for row in list(cached.names.values()) if row is not None]
+        rows = self._listing_of(cached)
+        if rows is None and self._load_unknown(place, cached):
+            rows = self._listing_of(cached)
+        return self._load_listing(place) if rows is None else rows
+
+    def _listing_of(self, folder: _Folder) -> list[Shown] | None:
+        """With the lock, as what changes meanwhile goes from `names`."""
+        with self._lock:
+            if folder.unknown or not folder.ordered:
+                return None
+            return [row for row in folder.names.values() if row is not None]
 
     def folder(self, entry: Shown) -> int:
         """The inode of the folder that lists an entry; for a space's top folder, the mount's root.

@@ -25,7 +25,7 @@ def fall_out(anna: Party, bob: Party, path: str = "a.txt") -> str:
     anna.edit(path, MINE)
     bob.edit(path, OTHER)
     join()
-    until(lambda: anna.names() == bob.names() and len(anna.names()) == len(before) + 1)
+    until(lambda: len(anna.names()) == len(before) + 1 and anna.names() == bob.names())
     (loser,) = set(anna.names()) - before
     assert (read(anna, path), read(anna, loser)) == (OTHER, MINE)
     return loser

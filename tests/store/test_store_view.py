@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -313,6 +314,58 @@ def test_readers_do_not_wait_for_the_writer(store: Store) -> None:
     with store.transaction():
         store.shelf(1).save(shown(20, "a"))
         assert names(store.view, TOP) == ["folder"]
+
+
+class Meanwhile(dict[str, Shown | None]):
+    """Does something as soon as a look has found nothing."""
+
+    act: Callable[[], object] | None = None
+
+    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+        found = super().get(key, default)  # type: ignore[arg-type]
+        act, self.act = self.act, None
+        if act is not None and key not in self:
+            act()
+        return found
+
+
+def test_a_name_is_found_while_somebody_else_lists_the_folder(store: Store) -> None:
+    save(store, shown(20, "a", place=FOLDER.item))
+    store.view.children(FOLDER.ino)
+    save(store, shown(20, "a", place=FOLDER.item, mtime_ns=2))
+    folder = store.view._folders[1, FOLDER.item]
+    folder.names = names = Meanwhile(folder.names)
+    names.act = lambda: store.view.children(FOLDER.ino)
+    assert store.view.lookup(FOLDER.ino, "a") is not None
+    assert names.act is None
+
+
+def test_what_changes_stays_listed(store: Store) -> None:
+    """While somebody lists a folder, and somebody else looks its names up."""
+    save(store, *(shown(20 + n, str(n), place=FOLDER.item) for n in range(9)))
+    missing: list[object] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            missing.extend(n for n in range(9) if not store.view.lookup(FOLDER.ino, str(n)))
+            if len(names(store.view, FOLDER.ino)) != 9:
+                missing.append("listed")
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for at in range(1, 300):
+            save(store, *(shown(20 + n, str(n), place=FOLDER.item, mtime_ns=at) for n in range(9)))
+    finally:
+        sys.setswitchinterval(before)
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not missing
 
 
 def test_many_threads_read_what_is_committed(store: Store) -> None:
