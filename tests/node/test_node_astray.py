@@ -263,7 +263,7 @@ def test_members_are_told_who_went_astray(anna: Party, bob: Party) -> None:
     for party, words in ((anna, "Bob's device laptop"), (bob, "Two copies of this device")):
         until(lambda p=party, w=words: [n for n in p.node.state.notices if w in n])  # type: ignore[misc]
     assert bob.replica().incarnation != head.incarnation
-    until(lambda: anna.names() == bob.names() and len(anna.names()) == 2)
+    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
     (told,) = [member for member in anna.service.members("Family") if member.astray]
     assert told.name == "Bob"
     bob.write("later.txt", b"later")

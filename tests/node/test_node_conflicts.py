@@ -104,7 +104,7 @@ def test_two_who_rename_the_losers_file_at_once_make_one_entry(anna: Party, bob:
     anna.move(loser, "anna.txt")
     bob.move(loser, "bob.txt")
     join()
-    until(lambda: anna.names() == bob.names() and len(anna.names()) == 2)
+    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
     first, second = anna.names()
     assert first == "a.txt"
     assert second in ("anna.txt", "bob.txt")
@@ -335,7 +335,7 @@ def test_two_who_settle_it_otherwise_at_once_are_in_conflict_again(anna: Party, 
     settle(anna, "a.txt", "loser")
     settle(bob, "a.txt", "winner")
     join()
-    until(lambda: anna.names() == bob.names() and len(anna.names()) == 2)
+    until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
     assert {read(anna, name) for name in anna.names()} == {MINE, OTHER}
 
 
@@ -368,7 +368,7 @@ def test_a_delete_that_won_is_undone_by_keeping_the_loser(anna: Party, bob: Part
     anna.edit("a.txt", MINE)
     bob.remove("a.txt")
     join()
-    until(lambda: anna.names() == bob.names() and anna.names()[0] != "a.txt")
+    until(lambda: anna.names()[0] != "a.txt" and anna.names() == bob.names())
     (loser,) = anna.names()
     assert read(bob, loser) == MINE
     settle(bob, loser, "loser")

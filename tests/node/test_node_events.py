@@ -162,7 +162,7 @@ def test_a_delete_that_won_is_reported_as_one(anna: Party, bob: Party) -> None:
     anna.edit("a.txt", b"by anna")
     bob.remove("a.txt")
     join()
-    until(lambda: anna.names() == bob.names() and anna.names()[0] != "a.txt")
+    until(lambda: anna.names()[0] != "a.txt" and anna.names() == bob.names())
     (report,) = bob.service.conflicts(None)
     winner, loser = report.versions
     assert (winner.deleted, winner.path, winner.size) == (True, "", 0)

@@ -322,7 +322,7 @@ class Meanwhile(dict[str, Shown | None]):
     act: Callable[[], object] | None = None
 
     def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
-        found = super().get(key, default)  # type: ignore[arg-type]
+        found = super().get(key, default)
         act, self.act = self.act, None
         if act is not None and key not in self:
             act()
