@@ -24,7 +24,7 @@ from tests.sim.data_node import DataDevice
 from tests.sim.faults import PEACE, Faults, draw_faults
 from tests.sim.liar import Liar
 from tests.sim.memory_store import Tables
-from tests.sim.model import Held, Model
+from tests.sim.model import Held, Model, in_order
 from tests.sim.network import Network
 from tests.sim.work import Programs
 
@@ -196,7 +196,7 @@ def held_by(device: DataDevice) -> Held:
         tables.frontier,
         heads,
         dict(tables.records),
-        sorted((row for row in rows if row.item != ROOT), key=lambda row: (row.item, row.version)),
+        in_order(row for row in rows if row.item != ROOT),
     )
 
 

@@ -270,6 +270,11 @@ def _reaches(seen: Coordinates, at: Coordinate) -> bool:
     return any(s[:2] == at[:2] and s.sequence >= at.sequence for s in seen)
 
 
+def in_order(rows: Iterable[Shown]) -> list[Shown]:
+    """Where a device went astray, an item may have two losers of one coordinate."""
+    return sorted(rows, key=lambda row: (row.item, row.version, row.shown))
+
+
 def is_tombstone(record: Record) -> bool:
     """Whether it deletes a file or a link. What is deleted of a folder says its name, if something
     in it lives on."""

@@ -30,7 +30,7 @@ from tests.sim.data_history import (
     grace_seconds,
 )
 from tests.sim.faults import PEACE, Faults, draw_faults
-from tests.sim.model import Held
+from tests.sim.model import Held, in_order
 from tests.sim.network import Network
 from tests.sim.whole_node import NAMES, SPACE_NAME, WholeDevice, let_in
 from tests.sim.whole_work import WholePrograms
@@ -323,7 +323,7 @@ def held_by(device: WholeDevice) -> Held:
         frontier,
         heads,
         data,
-        sorted(view, key=lambda row: (row.item, row.version)),
+        in_order(view),
     )
 
 
