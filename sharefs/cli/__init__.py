@@ -5,6 +5,8 @@ error, so that output can be piped; a failure is one sentence (what, why, what t
 code.
 """
 
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from sharefs.cli import setting as setting
 from sharefs.cli import transferring as transferring
 from sharefs.cli.commands import Invocation, app
 from sharefs.cli.display import complain
-from sharefs.errors import UserError
+from sharefs.errors import DiskFull, UserError
 
 UNEXPECTED_EXIT_CODE = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -31,6 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except UserError as error:
         complain(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            # Python would try again, and complain, at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            complain("There is no room for what was to be printed.")
+            sys.exit(DiskFull.exit_code)
+        complain(_note_unexpected(invocation, error))
+        sys.exit(UNEXPECTED_EXIT_CODE)
     except Exception as error:
         complain(_note_unexpected(invocation, error))
         sys.exit(UNEXPECTED_EXIT_CODE)

@@ -32,11 +32,11 @@ def complain_of(refused: Iterable[tuple[str, str]]) -> None:
         by_sentence.setdefault(sentence, []).append(path)
     for sentence, paths in by_sentence.items():
         if len(paths) == 1:
-            complain(f"{paths[0]}: {sentence}")
+            complain(f"{on_a_line(paths[0])}: {sentence}")
             continue
         complain(f"Of each of these {len(paths)} files: {sentence}")
         for path in paths[:PATHS_SHOWN_MAX]:
-            complain(f"  {path}")
+            complain(f"  {on_a_line(path)}")
         if len(paths) > PATHS_SHOWN_MAX:
             complain(f"  and {len(paths) - PATHS_SHOWN_MAX} more")
 
@@ -48,7 +48,8 @@ def say_json(value: object) -> None:
 
 def on_terminal() -> bool:
     """Whether a person reads the result as it comes."""
-    return sys.stdout.isatty()
+    # It may have been closed.
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -205,10 +205,11 @@ class Freeing:
                 " when somebody else has fetched it."
             )
         names = list(dict.fromkeys(map(self._state.person_name, away)))
-        has, who = ("has", names[0]) if len(names) == 1 else ("have", " and ".join(names))
+        one = len(names) == 1
         return LastCopy(
-            f"Nobody but {who} {has} all of it, too, and nobody of them is online to promise that"
-            " it is kept there: free it when somebody is."
+            f"Only {' and '.join(names)} {'has' if one else 'have'} all of it, too, and"
+            f" {'is' if one else 'are'} not online to promise to keep it: free it when"
+            f" {'they are' if one else 'one of them is'}."
         )
 
     # --- questions and answers ------------------------------------------------------------------

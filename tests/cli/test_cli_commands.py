@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +106,13 @@ def test_bare_sharefs_prints_help(shell: Shell) -> None:
 
 def test_the_version_is_printed(shell: Shell) -> None:
     assert shell.run_plain("--version").out == f"sharefs {sharefs.__version__}\n"
+
+
+def test_what_can_not_be_printed_for_lack_of_room_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "sharefs", "--version"]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ran.returncode, ran.stderr) == (6, "There is no room for what was to be printed.\n")
 
 
 def test_a_wrong_option_is_a_usage_error(shell: Shell) -> None:

@@ -185,26 +185,20 @@ def test_a_new_time_or_mode_makes_the_loser_an_entry_of_its_own(anna: Party, bob
     assert bob.there(loser).mtime_ns == row.mtime_ns
 
 
-def test_an_edit_of_a_loser_that_is_let_go_meanwhile_is_kept(anna: Party, bob: Party) -> None:
-    loser = fall_out(anna, bob)
-    core = anna.node.core
-    handle = core.open(anna.there(loser).ino, os.O_RDWR)
-    core.write(handle, 0, b"edited ")
-    bob.remove(loser)
-    until(lambda: anna.names() == ["a.txt"])
-    core.release(handle)
-    all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
-
-
-def test_an_edit_of_a_loser_that_is_kept_apart_meanwhile_is_its_next_version(
-    anna: Party, bob: Party
+@pytest.mark.parametrize("settled", ["let go", "kept apart"])
+def test_an_edit_of_a_loser_that_is_settled_meanwhile_is_kept(
+    anna: Party, bob: Party, settled: str
 ) -> None:
     """Its bytes are those that the program has read."""
     loser = fall_out(anna, bob)
     core = anna.node.core
     handle = core.open(anna.there(loser).ino, os.O_RDWR)
     core.write(handle, 0, b"edited ")
-    settle(anna, loser, "both")
+    if settled == "let go":
+        bob.remove(loser)
+        until(lambda: anna.names() == ["a.txt"])
+    else:
+        settle(anna, loser, "both")
     core.release(handle)
     all_hold([anna, bob], {"a.txt": OTHER, loser: b"edited "})
 

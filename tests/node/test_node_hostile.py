@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -172,34 +173,50 @@ def test_chunks_that_are_none_are_lacking(anna: Party, mallory: Raw) -> None:
     assert anna.alive
 
 
-def test_chunks_are_read_only_as_far_as_they_are_taken(
-    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving_module, "HELD_BYTES_MAX", 1_100_000)
-    anna.write("big", random.Random(2).randbytes(3_000_000))
-    content, space = content_of(anna, "big"), space_of(anna)
-    local = anna.node.state.contents.known(content)
+def of_many_chunks(party: Party) -> tuple[SpaceId, ContentId, tuple[int, ...]]:
+    """A file's space, content, and its chunks' indexes."""
+    party.write("big", random.Random(2).randbytes(3_000_000))
+    content = content_of(party, "big")
+    local = party.node.state.contents.known(content)
     assert local is not None
     assert local.manifest is not None
-    count = len(local.manifest.lengths)
-    serving = anna.node.carriage.serving
-    send, taken = anna.node.state.mesh.send, Event()
-    held: list[int] = []
+    return space_of(party), content, tuple(range(len(local.manifest.lengths)))
+
+
+def bulk_until(party: Party, monkeypatch: pytest.MonkeyPatch, looked: Callable[[], None]) -> Event:
+    """Chunks are not taken by the network until this is set."""
+    send, taken = party.node.state.mesh.send, Event()
 
     def refuse(key: PublicKey, channel: Channel, frames: tuple[bytes, ...]) -> bool:
-        held.extend(line.held_bytes for line in serving._lines.values())
+        looked()
         if channel is Channel.BULK and not taken.is_set():
             return False
         return send(key, channel, frames)
 
-    monkeypatch.setattr(anna.node.state.mesh, "send", refuse)
+    monkeypatch.setattr(party.node.state.mesh, "send", refuse)
+    return taken
+
+
+def test_chunks_are_read_only_as_far_as_they_are_taken(
+    anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "HELD_BYTES_MAX", 1_100_000)
+    space, content, indexes = of_many_chunks(anna)
+    serving = anna.node.carriage.serving
+    held: list[int] = []
+    taken = bulk_until(
+        anna,
+        monkeypatch,
+        lambda: held.extend(line.held_bytes for line in serving._lines.values()),
+    )
     for _ in range(20):
-        mallory.say(WantChunks(space, content, tuple(range(count))))
+        mallory.say(WantChunks(space, content, indexes))
     mallory.settle()
     (line,) = anna.node.loop.call(lambda: list(serving._lines.values()))
-    assert len(line.wanted) + line.held_chunks == 20 * count, "nothing honest is refused"
+    wanted = 20 * len(indexes)
+    assert len(line.wanted) + line.held_chunks == wanted, "nothing honest is refused"
     taken.set()
-    until(lambda: len(mallory.heard(Chunk)) == 20 * count)
+    until(lambda: len(mallory.heard(Chunk)) == wanted)
     assert max(held) <= 1_100_000
     assert not anna.node.loop.call(lambda: dict(serving._lines))
 
@@ -208,20 +225,8 @@ def test_what_is_cancelled_is_not_sent(
     anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving_module, "HELD_CHUNKS_MAX", 3)
-    anna.write("big", random.Random(2).randbytes(3_000_000))
-    content, space = content_of(anna, "big"), space_of(anna)
-    local = anna.node.state.contents.known(content)
-    assert local is not None
-    assert local.manifest is not None
-    indexes = tuple(range(len(local.manifest.lengths)))
-    send, taken = anna.node.state.mesh.send, Event()
-
-    def refuse(key: PublicKey, channel: Channel, frames: tuple[bytes, ...]) -> bool:
-        if channel is Channel.BULK and not taken.is_set():
-            return False
-        return send(key, channel, frames)
-
-    monkeypatch.setattr(anna.node.state.mesh, "send", refuse)
+    space, content, indexes = of_many_chunks(anna)
+    taken = bulk_until(anna, monkeypatch, lambda: None)
     mallory.say(WantChunks(space, content, indexes))
     (line,) = until(
         lambda: anna.node.loop.call(lambda: list(anna.node.carriage.serving._lines.values()))
