@@ -1,5 +1,4 @@
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -384,36 +383,3 @@ def test_a_manifest_that_was_kept_for_a_content_forgotten_meanwhile_is_no_matter
     network.want(file)
     network.do(events.ManifestKept(file.id, b"\x01"))
     network.run()
-
-
-@pytest.mark.parametrize(
-    ("planted", "bug", "claim"),
-    [
-        (
-            "credit.Flow.give_up",
-            lambda *_: [],
-            test_a_lost_want_is_asked_again_after_the_timeout_only,
-        ),
-        (
-            "asking._repetitions",
-            lambda *_: [],
-            test_a_partial_holder_is_asked_again_for_what_it_got_meanwhile,
-        ),
-        (
-            "peers.Distrust.add",
-            lambda *_: None,
-            lambda: test_a_liar_is_dropped_reported_and_replaced(True),
-        ),
-        (
-            "devices.verify_whole",
-            lambda *_: None,
-            lambda: test_a_liar_is_dropped_reported_and_replaced(False),
-        ),
-    ],
-)
-def test_a_planted_bug_is_found(
-    planted: str, bug: object, claim: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"sharefs.transfer.{planted}", bug)
-    with pytest.raises(AssertionError):
-        claim()

@@ -1,7 +1,4 @@
 from collections import Counter
-from collections.abc import Callable
-
-import pytest
 
 from sharefs.records.content import MIB
 from sharefs.transfer.events import Priority
@@ -82,36 +79,3 @@ def test_a_content_of_which_much_is_left_is_asked_of_one_holder_only() -> None:
     network.want(file)
     network.run(3.0)
     assert set(Counter(index for *_, index in network.wants).values()) == {1}
-
-
-@pytest.mark.parametrize(
-    ("planted", "bug", "claim"),
-    [
-        (
-            "schedule.candidates",
-            lambda *_: [],
-            test_the_last_chunks_of_a_slow_holder_are_asked_of_a_quick_one_too,
-        ),
-        (
-            "schedule.candidates",
-            lambda *_: [],
-            test_a_blocked_read_does_not_wait_for_a_holder_that_fell_silent,
-        ),
-        (
-            "seconds.SECONDS_MAX",
-            3,
-            lambda: test_two_chunks_of_a_content_at_the_most_are_asked_of_two_holders(),
-        ),
-        (
-            "arrivals.Arrivals._cancel",
-            lambda *_: None,
-            test_what_came_from_one_is_cancelled_at_the_other,
-        ),
-    ],
-)
-def test_a_planted_bug_is_found(
-    planted: str, bug: object, claim: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"sharefs.transfer.{planted}", bug)
-    with pytest.raises(AssertionError):
-        claim()
