@@ -5,6 +5,7 @@ own: a handler would run in the main thread, in the middle of its wait, and coul
 """
 
 import faulthandler
+import gc
 import logging
 import logging.handlers
 import os
@@ -21,6 +22,8 @@ from sharefs.web.server import ApiServer
 
 LOG_SIZE_BYTES_MAX = 8 * 1024 * 1024
 LOG_FILES_MAX = 2
+COLLECTED_OBJECTS_MIN = 20_000
+"""When so many more came than went, the collector looks at them."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -47,6 +50,7 @@ def serve(node: RunnableNode, socket_file: Path, ready: Callable[[], None]) -> N
     try:
         node.start()
         server.start()
+        _spare_the_collector()
         ready()
         node.wait()
     finally:
@@ -88,6 +92,13 @@ def log_to(log_file: Path, also_to_terminal: bool) -> None:
         root.addHandler(to_terminal)
     # A crash in a library of C leaves at least its threads' stacks.
     faulthandler.enable()
+
+
+def _spare_the_collector() -> None:
+    """Little of what a node makes refers to itself: as Python sets it, the collector of garbage
+    finds next to nothing, in a tenth of the time that many small files take."""
+    gc.freeze()
+    gc.set_threshold(COLLECTED_OBJECTS_MIN)
 
 
 def _stop_on_signals(node: Node) -> None:

@@ -117,11 +117,11 @@ class Files:
         """The node to tell the kernel of, which looked the file up."""
         if not self._nodes.in_use(ino):
             return ino
-        draft, entry = self._overlay.draft(ino), self._view.entry(ino)
-        parked = self._overlay.parked(ino)
+        draft = self._overlay.draft(ino)
         if draft is not None:
             return self._nodes.lead_to(ino, draft)
-        seen = entry if parked is None else parked.entry
+        parked = self._overlay.parked(ino)
+        seen = self._view.entry(ino) if parked is None else parked.entry
         return self._nodes.lead_to(ino, None if seen is None else seen.content)
 
     def opened_by(self, handle: Handle, id: int | None) -> bool:

@@ -4,7 +4,8 @@ Theory of operation. A draft is cut, synced and linked as a content by the pool,
 in the loop. Small drafts go in groups: whoever copies a folder writes thousands of them, and to
 hand the interpreter from one thread to another, at every system call of each, costs more than all
 the work on them. A draft that comes alone does not wait; one that comes while another is under way,
-or on its heels, waits a moment for more. Large drafts take a lane of their own, so that no small one waits for them.
+or on its heels, waits a moment for more. Large drafts take a lane of their own, so that no small
+one waits for them.
 """
 
 import logging

@@ -19,6 +19,7 @@ registers the content is durable: a crash in between leaves a draft that is publ
 
 import contextlib
 import logging
+import os
 import re
 import threading
 from collections import deque
@@ -458,8 +459,12 @@ def _content_at(path: Path) -> ContentId:
 
 
 def _remove_published(drafts: list[Path]) -> None:
+    names = None
+    if len(drafts) > 1:
+        with contextlib.suppress(OSError):
+            names = set(os.listdir(drafts[0].parent))
     for draft in drafts:
         try:
-            remove_draft(draft)
+            remove_draft(draft, names)
         except HomeNotUsable as error:
             log.warning("a draft that was published stays, and will be published again: %s", error)

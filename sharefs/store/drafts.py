@@ -11,9 +11,10 @@ synced: so the note says in which start of the machine it was written, or none i
 """
 
 import errno
+import itertools
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -77,13 +78,15 @@ class Drafts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._boot = this_boot()
+        self._run = secrets.token_hex(8)
+        self._numbers = itertools.count()
 
     def create(self, note: DraftNote, fill: Callable[[Written], None] | None = None) -> Written:
         """An empty draft, open for reading and writing. Raises DiskFull, HomeNotUsable.
 
         If it is to be filled first, no draft comes of it until it is.
         """
-        path = self._folder / secrets.token_hex(16)
+        path = self._folder / f"{self._run}{next(self._numbers):016x}"
         made = path if fill is None else path.with_suffix(_NEW_SUFFIX)
         with translated(path):
             written = Written(made, os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -175,13 +178,17 @@ class Drafts:
             return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def remove_draft(path: Path) -> None:
-    """Forget a draft and its note, if they are there. Raises HomeNotUsable."""
+def remove_draft(path: Path, names: Container[str] | None = None) -> None:
+    """Forget a draft and its note, if they are there. Raises HomeNotUsable.
+
+    Few have files beside them: who knows the names in the folder spares looking for them.
+    """
     with translated(path):
         path.unlink(missing_ok=True)
         # Later, as a draft without its note could not be published any more.
-        marks_of(path).unlink(missing_ok=True)
-        _beside(path).unlink(missing_ok=True)
+        for companion in (marks_of(path), _beside(path)):
+            if names is None or companion.name in names:
+                companion.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

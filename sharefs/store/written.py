@@ -215,11 +215,17 @@ class Written:
 
     def finish(self, executable: bool) -> None:
         """Its last writer closed it: a restarted node may publish it. Raises OSError."""
-        self.path.chmod(_FINISHED_MODE | (stat.S_IXUSR if executable else 0))
+        self._chmod(_FINISHED_MODE | (stat.S_IXUSR if executable else 0))
 
     def resume(self) -> None:
         """It is written again: what a kill leaves now is half of it. Raises OSError."""
-        self.path.chmod(_WRITTEN_MODE)
+        self._chmod(_WRITTEN_MODE)
+
+    def _chmod(self, mode: int) -> None:
+        if self._descriptor >= 0:
+            os.fchmod(self._descriptor, mode)
+        else:
+            self.path.chmod(mode)
 
     def discard(self) -> None:
         """It is nobody's any more. Who has it open keeps it."""
