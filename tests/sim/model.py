@@ -159,9 +159,10 @@ class Model:
         again what nobody was told of."""
         for at in self._of_item.get(head.item, ()):
             first = self.versions[at]
-            same = (at.device, first.record.body) == (head.device, head.body)
-            if same and at.incarnation != head.incarnation:
-                past = (first.past - {at}) | {head.coordinate}
+            if at.incarnation != head.incarnation and _is_again(head, first.record):
+                # What it saw of its own, nobody was told of: it no more says that it saw it.
+                seen = [Coordinate(*entry) for entry in head.context]
+                past = frozenset(k for k in first.past if _reaches(seen, k)) | {head.coordinate}
                 again = Version(head, data, first.content, first.gave_up, past)
                 self.versions[head.coordinate] = again
                 self._of_item[head.item].append(head.coordinate)
@@ -264,7 +265,14 @@ class Model:
             assert content in there or content in given_up, f"what {who} saved is lost"
 
 
-def _reaches(seen: Coordinates, at: Coordinate) -> bool:
+def _is_again(record: Record, first: Record) -> bool:
+    """Whether its device wrote it a second time, as it stands, but for what it saw of its own."""
+    own = (first.device, first.incarnation)
+    others = [[entry for entry in r.context if entry[:2] != own] for r in (record, first)]
+    return (record.device, record.body, others[0]) == (first.device, first.body, others[1])
+
+
+def _reaches(seen: Iterable[Coordinate], at: Coordinate) -> bool:
     """Whoever has seen a device's fifth version of an item is taken to have seen its fourth: a
     version vector can not say otherwise."""
     return any(s[:2] == at[:2] and s.sequence >= at.sequence for s in seen)
