@@ -321,7 +321,8 @@ class Files:
         """A large file that is being published just now can be changed without a copy when that is
         done, which is sooner than the copy would be."""
         draft = self._overlay.draft(ino)
-        if draft is not None and draft.settling and draft.size >= AWAITED_SIZE_BYTES_MIN:
+        on_its_way = draft is not None and draft.state is State.PUBLISHING
+        if draft is not None and on_its_way and draft.size >= AWAITED_SIZE_BYTES_MIN:
             with suppress(TimeoutError):
                 self._overlay.await_settled(draft)
 

@@ -79,6 +79,7 @@ class Copying:
         coming = _chunks(runs)
         encoded = bitmap.to_bytes(coming, coming.bit_length())
         self._run(events.ManifestKept(content, have, encoded))
+        self._came(content)
         self._go_on()
 
     def forget(self, content: ContentId) -> None:

@@ -1,7 +1,7 @@
 """Which chunks of a content? A bit for each, the lowest bit of the first byte first."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def indexes_of(offsets: Sequence[int], offset: int, end: int) -> range:
@@ -37,3 +37,11 @@ def beyond(bits: bytes, others: bytes) -> bytes:
 def indexes_in(bits: bytes) -> list[int]:
     """Which chunks they are, in order."""
     return [index for index in range(8 * len(bits)) if bits[index >> 3] >> (index & 7) & 1]
+
+
+def of_indexes(indexes: Iterable[int], count: int) -> bytes:
+    """These chunks, of that many."""
+    bits = bytearray((count + 7) // 8)
+    for index in indexes:
+        bits[index >> 3] |= 1 << (index & 7)
+    return bytes(bits)

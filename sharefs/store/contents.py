@@ -10,8 +10,8 @@ kept from the disk, or was still on its way, is fetched again.
 There is one LocalContent of a content at a time. `_unsaved` holds those whose bits the database
 does not have yet. A file that no bits are known for is not trusted: it is made anew.
 
-A content that was made here by changing a large one lies over that: see `layer`. What others lie
-over is not freed.
+A content that was made here by changing a large one lies over that, and one that is fetched may lie
+over what it is almost like: see `layer`. What others lie over is not freed.
 
 A finished draft is linked to its content's place, and removed only when the transaction that
 registers the content is durable: a crash in between leaves a draft that is published again.
@@ -42,7 +42,14 @@ from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, translated
 from sharefs.store.cutting import as_manifest, chunks_from, cut
 from sharefs.store.database import Store
 from sharefs.store.drafts import remove_draft
-from sharefs.store.elsewhere import Run, chunk_rows, runs_elsewhere, take
+from sharefs.store.elsewhere import (
+    Run,
+    chunk_rows,
+    most_like,
+    places_elsewhere,
+    runs_of,
+    take,
+)
 from sharefs.store.groups import among, in_groups
 from sharefs.store.layer import Layer, base_of, marks_of
 from sharefs.store.local import LocalContent
@@ -139,12 +146,23 @@ class ContentStore:
         return local.local_bytes if local is not None else self._saved_bytes(content) or 0
 
     def elsewhere(self, content: ContentId) -> list[Run]:
-        """Where missing chunks may be had from other contents here. For the pool."""
+        """Where missing chunks may be had from other contents here; but what is almost like one of
+        those begins with what that has. For the pool. Raises DiskFull, LocalDamage."""
         local = self.known(content)
         if local is None or local.manifest is None:
             return []
         missing = local.missing(0, local.size)
-        return runs_elsewhere(self._store.readers, content, local.manifest, missing)
+        places = places_elsewhere(self._store.readers, content, local.manifest, missing)
+        if len(missing) == len(local.manifest.lengths) and local.size >= LAYER_SIZE_BYTES_MIN:
+            like = most_like(local.manifest, places)
+            if like is not None and self._lie_over(local, *like):
+                missing = local.missing(0, local.size)
+        return runs_of(local.manifest, missing, places)
+
+    def _lie_over(self, local: LocalContent, base: ContentId, same: list[int]) -> bool:
+        below = self.open(base, 0)
+        firm = below.complete and below.layer is None and below.synced == below.bitmap
+        return firm and local.lie_over(below, same)
 
     def take(self, content: ContentId, run: Run) -> list[int]:
         """Have some of those; the indexes of those that were what they should be. For the pool.

@@ -5,11 +5,15 @@ follow each other in both files make up a *run*. What is noted of a place is a h
 each of its chunks is verified, and only what is right is written, or shared, and then marked. So a
 damaged disk, or a source that was freed meanwhile, costs a fetch, and nobody believes it.
 
+A large content that is almost like a complete one, at the same places, as after a change in place
+or at its end, is laid over that (see `layer`), and nothing is copied.
+
 A content of a single chunk is no source: a chunk ends at its file's end or where its bytes say so,
 and as good as no file ends where they do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -25,7 +29,11 @@ from sharefs.store.sharing import write_shared
 RUN_SIZE_BYTES_MAX = 8 * MIB
 """A run is in memory for a moment, and a program may be blocked on the next one."""
 
-_Place = tuple[ContentId, int]
+OTHERWISE_SHARE_MAX = 4
+"""Of which no more than one part in that many is otherwise, is laid over what it is like."""
+
+Places = dict[ChunkId, tuple[ContentId, int]]
+"""A content that has a chunk, and at which offset, in bytes."""
 
 
 class Run(NamedTuple):
@@ -40,11 +48,42 @@ class Run(NamedTuple):
     """In bytes."""
 
 
-def runs_elsewhere(
-    readers: Readers, content: ContentId, manifest: Manifest, missing: Sequence[int]
-) -> list[Run]:
+def places_elsewhere(
+    readers: Readers, content: ContentId, manifest: Manifest, missing: Iterable[int]
+) -> Places:
+    """One place for each of these chunks of a content that another has: where several have it,
+    always in the same, so that runs are long."""
+    places: Places = {}
+    with readers.lent() as connection:
+        for group in in_groups(manifest.chunk(index) for index in missing):
+            query = (
+                f"SELECT id, min(content), position FROM chunk WHERE id {among(group)}"
+                " AND content <> ? GROUP BY id"
+            )
+            for chunk, source, position in connection.execute(query, (*group, content)):
+                places[chunk] = (source, position)
+    return places
+
+
+def most_like(manifest: Manifest, places: Places) -> tuple[ContentId, list[int]] | None:
+    """The content that has the most chunks at the same places, and which, if little is missing."""
+    same: dict[ContentId, list[int]] = defaultdict(list)
+    for index, offset in enumerate(manifest.offsets()[:-1]):
+        source, position = places.get(manifest.chunk(index), (None, 0))
+        if source is not None and position == offset:
+            same[source].append(index)
+
+    def size_of(source: ContentId) -> int:
+        return sum(manifest.lengths[index] for index in same[source])
+
+    best = max(same, key=size_of, default=None)
+    if best is None or size_of(best) < manifest.size - manifest.size // OTHERWISE_SHARE_MAX:
+        return None
+    return best, same[best]
+
+
+def runs_of(manifest: Manifest, missing: Iterable[int], places: Places) -> list[Run]:
     """Where these chunks of a content may be had from, in order."""
-    places = _places(readers, content, (manifest.chunk(index) for index in missing))
     runs: list[Run] = []
     for index in missing:
         place = places.get(manifest.chunk(index))
@@ -59,23 +98,7 @@ def runs_elsewhere(
     return runs
 
 
-def _places(
-    readers: Readers, content: ContentId, chunks: Iterable[ChunkId]
-) -> dict[ChunkId, _Place]:
-    """One place for each chunk: of several contents always the same, so that runs are long."""
-    places: dict[ChunkId, _Place] = {}
-    with readers.lent() as connection:
-        for group in in_groups(chunks):
-            query = (
-                f"SELECT id, min(content), position FROM chunk WHERE id {among(group)}"
-                " AND content <> ? GROUP BY id"
-            )
-            for chunk, source, position in connection.execute(query, (*group, content)):
-                places[chunk] = (source, position)
-    return places
-
-
-def _goes_on(run: Run, index: int, place: _Place, length: int) -> bool:
+def _goes_on(run: Run, index: int, place: tuple[ContentId, int], length: int) -> bool:
     follows = index == run.indexes.stop and place == (run.source, run.position + run.size)
     return follows and run.size + length <= RUN_SIZE_BYTES_MAX
 

@@ -1,10 +1,11 @@
 """Which bytes of a file are its own, and which are another's that it was made from?
 
 Theory of operation. Who changes a byte of a large file must not wait until all of it is copied. So
-a draft may lie over a content, and then so does what becomes of it: a sparse file with the pages
-that were written, and beside it a byte for each page of the base, which is not 0 if the page is in
-the file. All other bytes are the base's, at the same places; but what is at or beyond `kept` is the
-file's own, for the file was cut off there.
+a draft may lie over a content, and then so does what becomes of it; and so may what is fetched, if
+it is almost like a content that is here. That is a sparse file with the pages that were written,
+and beside it a byte for each page of the base, which is not 0 if the page is in the file. All other
+bytes are the base's, at the same places; but what is at or beyond `kept` is the file's own, for the
+file was cut off there.
 
 A page is written whole, with what the base has around the change, and only then marked: a kill
 leaves it as it was, or as it was to be. A power cut may take pages that were not synced, and leave
@@ -24,6 +25,7 @@ from typing import Protocol
 from sharefs.records.content import KIB, Manifest
 from sharefs.records.ids import ContentId
 from sharefs.store.direct import write_fully
+from sharefs.store.placing import create_empty
 from sharefs.store.whole import write_file
 
 PAGE_SIZE_BYTES = 64 * KIB
@@ -206,6 +208,23 @@ class Layer:
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def lay_over(path: Path, base: Base, size: int) -> Layer:
+    """A file of that size that is the base's as far as that goes, in the place of what lies there.
+    Raises OSError, as `Layer.create`."""
+    marks_of(path).unlink(missing_ok=True)
+    descriptor = create_empty(path, 0)
+    try:
+        layer = Layer.create(path, base)
+        layer.truncate(descriptor, size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        marks_of(path).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    return layer
 
 
 def base_of(path: Path) -> ContentId | None:

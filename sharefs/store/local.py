@@ -10,7 +10,7 @@ to stay; `leaners` are those who have it for one.
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
@@ -19,12 +19,13 @@ from weakref import WeakSet
 from sharefs.errors import DiskFull, LocalDamage
 from sharefs.records.content import Manifest, chunk_id, encode_manifest
 from sharefs.records.ids import ContentId
-from sharefs.store.bits import all_bits, both, indexes_of, without
+from sharefs.store.bits import all_bits, both, indexes_of, of_indexes, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
-from sharefs.store.layer import Layer, marks_of
+from sharefs.store.layer import Layer, lay_over, marks_of
 from sharefs.store.placing import create_empty, put_in_place, remove_content
 from sharefs.store.sharing import Write
+from sharefs.store.verifying import chunks_in
 from sharefs.store.warm import Warm
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -344,13 +345,32 @@ class LocalContent:
             return
         with self._opened(os.O_RDWR) as (descriptor, epoch):
             for index, start in enumerate(self._offsets[:-1]):
-                if not all(own for own, _, _ in layer.runs(start, self._offsets[index + 1])):
+                own = all(own for own, _, _ in layer.runs(start, self._offsets[index + 1]))
+                if self._has(index) and not own:
                     write_fully(descriptor, memoryview(self.read_chunk(index)), start)
             os.fdatasync(descriptor)
         with self._lock:
             if epoch == self._epoch:
                 self.layer = None
         self._changed(self)
+
+    def lie_over(self, base: "LocalContent", same: Iterable[int]) -> bool:
+        """Begin as another content, which is complete and has those chunks at the same places.
+        False, and nothing done, if there is a file, or the disk does not let us. Raises DiskFull,
+        LocalDamage."""
+        with self._lock:
+            if not self._fresh or self.manifest is None:
+                return False
+            try:
+                self.layer = lay_over(self._path, base, self.size)
+            except OSError as error:
+                if error.errno == errno.ENOTSUP:
+                    return False
+                raise self._explained(error) from error
+            self._fresh = False
+            self._set_bits(of_indexes(same, len(self.manifest.lengths)))
+        self._changed(self)
+        return True
 
     def trust(self, ino: int, layer: Layer | None = None) -> bool:
         """Somebody found that the file, of that inode, has all the bytes, and synced it. Whether it
@@ -411,31 +431,13 @@ class LocalContent:
             if not self._suspect:
                 return
             kept = bytearray(len(self._bits))
-            for index in self._matching():
+            assert self.manifest is not None, "bits speak of a manifest"
+            for index in chunks_in(self._path, self.manifest, self.layer):
                 kept[index >> 3] |= 1 << (index & 7)
             self._synced = both(self._synced, kept)
             self._set_bits(kept)
             self._suspect = False
         self._changed(self)
-
-    def _matching(self) -> list[int]:
-        """The chunks that the file has."""
-        try:
-            with self._path.open("rb", buffering=0) as file:
-                return [i for i in range(len(self._offsets) - 1) if self._matches(file.fileno(), i)]
-        except OSError:
-            return []
-
-    def _matches(self, descriptor: int, index: int) -> bool:
-        assert self.manifest is not None, "bits speak of a manifest"
-        begin, length = self._offsets[index], self.manifest.lengths[index]
-        try:
-            # Where nothing was written yet there is a hole, and nothing to read.
-            if not self.layer and os.lseek(descriptor, begin, os.SEEK_DATA) >= begin + length:
-                return False
-            return chunk_id(self._pread(descriptor, begin, length)) == self.manifest.chunk(index)
-        except (OSError, LocalDamage):
-            return False
 
     def _withdraw(self, index: int) -> None:
         with self._lock:
