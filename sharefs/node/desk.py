@@ -202,7 +202,7 @@ class Desk:
         replica, row = self._find(ino)
         replica.check_writable()
         if row.item == ROOT:
-            raise NotAllowed("A space's own folder is not removed: leave the space instead.")
+            raise NotAllowed("A space's own folder can not be removed.")
         if row.type is EntryType.FOLDER and replica.shelf.listed(row.item):
             raise FolderNotEmpty(f"{row.shown} is not empty.")
         if row.loser:

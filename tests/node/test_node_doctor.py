@@ -366,6 +366,19 @@ def test_files_that_are_not_known_stay(home: Party) -> None:
     assert other.exists()
 
 
+def test_what_is_left_of_earlier_versions_is_told_if_it_is_much(home: Party) -> None:
+    home.up()
+    home.write("short", b"of no weight")
+    home.edit("short", b"of no weight either")
+    home.down()
+    assert examine(home).remarks == []
+    home.up()
+    home.edit("docs/deep/long.bin", b"")
+    home.down()
+    (remark,) = examine(home).remarks
+    assert remark.startswith(f"{len(LONG) / 1e6:.1f} MB are of earlier or deleted versions.")
+
+
 def test_a_draft_without_its_name_is_told_of(home: Party) -> None:
     draft = home.home.drafts_folder / ("0" * 32)
     draft.write_bytes(b"what a program wrote")

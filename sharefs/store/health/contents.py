@@ -32,6 +32,8 @@ from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
 from sharefs.store.layer import Layer
 
+TOLD_BYTES_MIN = 50_000
+"""Of earlier versions: less is nothing to tell of."""
 _NAME = re.compile("[0-9a-f]{64}")
 _NOTED = "it is noted what is here."
 _FETCHED = "they are noted as missing, and come from other members when they are needed."
@@ -353,7 +355,7 @@ def remarks(patient: Patient) -> Iterator[str]:
         "SELECT coalesce(sum(local), 0) FROM content WHERE NOT EXISTS"
         " (SELECT 1 FROM entry WHERE entry.content = content.id AND entry.content IS NOT NULL)"
     ).fetchone()
-    if size:
+    if size >= TOLD_BYTES_MIN:
         yield (
             f"{size / 10**6:.1f} MB are of earlier or deleted versions. The node lets go of them by"
             " itself, some days after nobody needs them any more."
