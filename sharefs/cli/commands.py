@@ -80,7 +80,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="The space's name.")]
 EntryPaths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH", readable=False, help="Files or folders in the mount."),
+    typer.Argument(
+        metavar="PATH",
+        readable=False,
+        help="Files or folders in the mount: ./-x for what is called -x.",
+    ),
 ]
 
 
@@ -361,17 +365,22 @@ def resolve(
         ),
     ],
     keep: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--keep",
             metavar="WHICH",
             help="winner: what the file's own name shows. loser: the version at PATH, or the only"
             " other. both: all of them, each as a file. Or a version that `conflicts` lists.",
         ),
-    ],
+    ] = None,
     home: LocalHome = None,
 ) -> None:
     """Settle a conflict, for everybody: what is not kept is gone."""
+    if keep is None:
+        raise BadArgument(
+            "Say what to keep: `--keep` winner, loser, both, or a version that `sharefs conflicts`"
+            " lists."
+        )
     with _client(home_of(context)) as client:
         report = client.resolve(arguments.absolute(path), keep)
     for kept in report.kept:

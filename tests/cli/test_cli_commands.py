@@ -322,7 +322,8 @@ def test_a_conflict_is_resolved(shell: Shell, node: FakeNode, tmp_path: Path) ->
     assert node.asked == [(report.path, "loser")]
     again = shell.run("resolve", report.path, "--keep", "loser")
     assert (again.code, again.out) == (3, "")
-    assert shell.run("resolve", report.path).code == 2, "what to keep is not guessed"
+    unsaid = shell.run("resolve", report.path)
+    assert (unsaid.code, unsaid.err[:18]) == (2, "Say what to keep: "), "it is not guessed"
 
 
 def test_fetch_ends_with_one_line(shell: Shell, node: FakeNode, tmp_path: Path) -> None:
