@@ -3,6 +3,15 @@
 Implements `Contents` and `Reader` of `sharefs.mount.ports`, for the threads of the mount. What is
 here is read from the content's file, with no word to the loop; what is not is wanted from the loop,
 and waited for. What is read ahead `transfer.ahead` says.
+
+Whoever begins to change a file waits until all of it that stays is here.
+
+Rejected: to publish a version of which only the change is here. Nobody would have all of it: not
+who changed it, and not who has the version before, for he does not know that most of this one is in
+there, and lets it go after some days as superseded (`collection`). So the last copy of what nobody
+changed could go, with every rule kept. Rejected, too: to fetch the rest when the program is done. A
+program would be told that its file is saved while nobody, this device included, can show it whole;
+and if who has the rest stays away, or goes on to other versions, it never can be.
 """
 
 import os
