@@ -1,6 +1,6 @@
+import itertools
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -236,12 +236,14 @@ def test_who_saves_alone_does_not_wait_for_others(
     anna: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    clock = SimpleNamespace(sleep=waits.append, monotonic=time.monotonic)
+    seconds = itertools.count(1)
+    clock = SimpleNamespace(sleep=waits.append, monotonic=lambda: next(seconds))
     monkeypatch.setattr("sharefs.node.publication.time", clock)
     for number in range(5):
         assert isinstance(publish(anna, draft_of(anna, f"{number}.txt", b"a"))[0], Shown)
         until(lambda: not anna.node.desk.publication._small.running)
     assert waits == []
+    clock.monotonic = lambda: 0.0
     told: list[object] = []
     drafts = [draft_of(anna, f"many {number}.txt", b"a") for number in range(300)]
     for draft in drafts:
