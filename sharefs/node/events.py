@@ -6,11 +6,12 @@ is told how many, and holds up nobody.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sharefs.errors import NodeFailed, SharefsError
-from sharefs.records.ids import ContentId, ItemId, SpaceId
+from sharefs.node.replica import Replica
+from sharefs.records.ids import ContentId, DeviceId, ItemId, SpaceId
 
 LISTENERS_MAX = 32
 EVENTS_WAITING_MAX = 256
@@ -22,6 +23,14 @@ class ConflictChanged:
 
     space: SpaceId
     item: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class WentAstray:
+    """It was proven that a device signed two versions under one number (I8)."""
+
+    space: SpaceId
+    device: DeviceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class TransferEnded:
     error: SharefsError | None
 
 
-Happening = ConflictChanged | TransferMoved | TransferEnded
+Happening = ConflictChanged | WentAstray | TransferMoved | TransferEnded
 
 
 class Queue:
@@ -100,6 +109,14 @@ class Events:
     def __bool__(self) -> bool:
         """Whether anybody listens."""
         return bool(self._queues)
+
+    def tell_of(self, replicas: Mapping[SpaceId, Replica]) -> None:
+        """What a batch changed in them."""
+        for space, replica in replicas.items():
+            for item in replica.take_contested():
+                self.tell(ConflictChanged(space, item))
+            for device in replica.take_astray():
+                self.tell(WentAstray(space, device))
 
     def tell(self, happening: Happening) -> None:
         """Let all know."""

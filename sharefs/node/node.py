@@ -27,7 +27,7 @@ from sharefs.node.cache import Cache
 from sharefs.node.carriage import Carriage
 from sharefs.node.collection import Collection
 from sharefs.node.desk import Desk
-from sharefs.node.events import ConflictChanged, Events
+from sharefs.node.events import Events
 from sharefs.node.exchange import Exchange
 from sharefs.node.freeing import Freeing
 from sharefs.node.holders import Holders
@@ -314,7 +314,7 @@ class Node:
         touched = self.state.store.take_touched()
         self.state.view.forget(touched)
         self.replication.changed(touched)
-        self._tell_of_conflicts()
+        self.events.tell_of(self.state.replicas)
         self.holders.committed()
         self.exchange.committed()
         if self.state.relied_upon and not self.exchange.sync_now():
@@ -322,11 +322,6 @@ class Node:
         self.state.relied_upon = False
         self.state.sending.flush()
         self.carriage.serving.flush()
-
-    def _tell_of_conflicts(self) -> None:
-        for id, replica in self.state.replicas.items():
-            for item in replica.take_contested():
-                self.events.tell(ConflictChanged(id, item))
 
     def after_rollback(self) -> None:
         """Begin again from what the disk has; nothing that the batch had to say is said."""

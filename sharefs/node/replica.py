@@ -96,6 +96,7 @@ class Replica:
         """How far we counted in those that are over; what else is there of them came from peers."""
         self.reload()
         self.durable.update([self.sealed])
+        self._told_astray = set(self.roster.closed)
 
     @property
     def _own(self) -> tuple[DeviceId, Incarnation]:
@@ -118,6 +119,12 @@ class Replica:
         items = list(self.tree.contested)
         self.tree.contested.clear()
         return items
+
+    def take_astray(self) -> list[DeviceId]:
+        """The devices that were found to have gone astray since this was asked last."""
+        closed = set(self.roster.closed)
+        found, self._told_astray = closed - self._told_astray, closed
+        return sorted({device for device, _ in found})
 
     def may(self, right: Right) -> bool:
         """Whether we have the right."""

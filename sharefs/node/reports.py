@@ -124,13 +124,23 @@ class TransferEvent(Struct, frozen=True, tag="transfer"):
     sentence: str = ""
 
 
+class AstrayEvent(Struct, frozen=True, tag="astray"):
+    """A member's device signed two versions under one number, as after its disk was copied;
+    `status` says it in a sentence. `ours` if it is this node's."""
+
+    space: str
+    member: str
+    device: str
+    ours: bool
+
+
 class LostEvent(Struct, frozen=True, tag="lost"):
     """The listener was too slow for so many events: look at the whole again."""
 
     events: int
 
 
-Event = ConflictEvent | SettledEvent | TransferEvent | LostEvent
+Event = ConflictEvent | SettledEvent | AstrayEvent | TransferEvent | LostEvent
 
 
 class MemberReport(Struct, frozen=True):

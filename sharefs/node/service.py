@@ -15,11 +15,12 @@ import sharefs
 from sharefs.errors import NoConflict, NoSuchEntry, NotInASpace, SharefsError, UserError
 from sharefs.node.choosing import Choosing
 from sharefs.node.conflicts import LOSER, WINNER, version_name
-from sharefs.node.events import ConflictChanged, Happening, Queue
+from sharefs.node.events import ConflictChanged, Happening, Queue, WentAstray
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
 from sharefs.node.replica import Replica
 from sharefs.node.reports import (
+    AstrayEvent,
     ConflictEvent,
     ConflictReport,
     Event,
@@ -267,11 +268,15 @@ class Service:
         return [event for event in told if event is not None]
 
     def _event(self, happening: Happening) -> Event | None:
-        if not isinstance(happening, ConflictChanged):
+        if not isinstance(happening, ConflictChanged | WentAstray):
             return self._travelling.event(happening)
         replica = self._node.state.replicas.get(happening.space)
         if replica is None:
             return None
+        if isinstance(happening, WentAstray):
+            roster, device = replica.roster, happening.device
+            name, ours = roster.devices[device].device_name, device == self._node.state.me
+            return AstrayEvent(roster.name, roster.label(device), name, ours)
         if replica.shelf.losers(happening.item):
             return ConflictEvent(self._conflict(replica, happening.item))
         return SettledEvent(self._node.name_of(replica), happening.item.hex())

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from sharefs.node.replica import Overtaken
+from sharefs.node.reports import AstrayEvent
 from sharefs.records.commit import sign_commit
 from sharefs.records.ids import ROOT, DeviceId, Frontier, Incarnation, RecordHash
 from sharefs.records.record import encode_record, hash_record
@@ -258,6 +259,7 @@ def test_members_are_told_who_went_astray(anna: Party, bob: Party) -> None:
         replica.roster.heads[0],
         (RecordHash(hash_record(data)),),
     )
+    listener = anna.service.listen(lambda: None)
     contradiction = Apply(bob.device, replica.id, (ship(commit, [(head.sequence, data)]),), {})
     anna.node.loop.call(lambda: anna.node.exchange._do(contradiction))
     for party, words in ((anna, "Bob's device laptop"), (bob, "Two copies of this device")):
@@ -266,6 +268,8 @@ def test_members_are_told_who_went_astray(anna: Party, bob: Party) -> None:
     until(lambda: len(anna.names()) == 2 and anna.names() == bob.names())
     (told,) = [member for member in anna.service.members("Family") if member.astray]
     assert told.name == "Bob"
+    events = [event for event in listener.take() if isinstance(event, AstrayEvent)]
+    assert events == [AstrayEvent("Family", "Bob", "laptop", ours=False)], "it is told once"
     bob.write("later.txt", b"later")
     until(lambda: "later.txt" in anna.names())
     anna.down()
