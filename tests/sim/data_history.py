@@ -22,7 +22,7 @@ from tests.sim.agenda import Agenda
 from tests.sim.cast import fold_once, members, verify_either, verify_seal_quickly
 from tests.sim.data_node import DataDevice
 from tests.sim.faults import PEACE, Faults, draw_faults
-from tests.sim.liar import Liar
+from tests.sim.liar import Liar, Stage
 from tests.sim.memory_store import Tables
 from tests.sim.model import Held, Model, in_order
 from tests.sim.network import Network
@@ -61,7 +61,9 @@ class DataHistory:
             device.disk.absent = tuple(p.device for p in cast.people if p.device not in here)
         self.programs = Programs(self.agenda, chance, self.model)
         self._checked: dict[str, int] = {}
-        self.liar = Liar(self.agenda, self.network, chance.choice(self.devices), chance)
+        devices = [person.device for person in cast.people]
+        stage = Stage(cast.space, devices, cast.writers, cast.known_operations)
+        self.liar = Liar(self.agenda, self.network, chance.choice(self.devices), stage, chance)
         self.network.rewrite = self.liar.rewrite
         # Who believes a liar has less than it thinks, until an audit finds that.
         self.model.trusting = not self.faults.withhold

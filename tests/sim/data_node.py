@@ -22,7 +22,7 @@ from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.node.sending import Sending
 from sharefs.node.state import State
-from sharefs.records.ids import PublicKey
+from sharefs.records.ids import Incarnation, PublicKey
 from sharefs.records.shown import Shown
 from sharefs.spaces.identity import Identity
 from sharefs.spaces.roster import hash_operation
@@ -228,6 +228,10 @@ class DataDevice:
     @property
     def awake(self) -> bool:
         return self.node is not None
+
+    @property
+    def incarnation(self) -> Incarnation:
+        return self.disk.committed.incarnation
 
     def start(self) -> None:
         assert self.node is None, "a device runs one process"

@@ -9,7 +9,10 @@ from sharefs.mount.core import Core
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.records.ids import Frontier
+from sharefs.spaces.roster import Roster
 from sharefs.store.connection import Writer
+from sharefs.transfer import devices
+from tests.sim import whole_node
 from tests.sim.faults import Faults
 from tests.sim.surroundings import simulated
 from tests.sim.whole_history import WholeHistory
@@ -17,6 +20,7 @@ from tests.sim.whole_node import whole
 
 HISTORIES_MAX = 100
 FAULTS = Faults(crash=0.2, power_cut=0.7)
+A_LIAR = Faults(liar=True, forge=0.3, replay=0.3, oversize=0.1, withhold=0.3, equivocate=0.6)
 
 
 def _tell_before_it_is_durable(self: Exchange) -> None:
@@ -42,14 +46,33 @@ BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
 }
 
 
+LIES: dict[str, tuple[object, str, Callable[..., object]]] = {
+    "signatures that nobody verifies": (whole_node._RememberedKey, "verify", lambda *_: None),
+    "bytes that nobody verifies": (devices, "verify_whole", lambda *_: None),
+    "rights that nobody asks for": (Roster, "may", lambda *_: True),
+    "a contradiction that nobody looks for": (
+        Replica,
+        "_check_for_contradiction",
+        lambda *_: None,
+    ),
+}
+
+
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
     for owner, name, planted in BUGS[bug]:
         monkeypatch.setattr(owner, name, planted)
     with simulated(), whole(), pytest.raises((AssertionError, SharefsError)):
-        _run_many()
+        _run_many(FAULTS)
 
 
-def _run_many() -> None:
+@pytest.mark.parametrize("bug", LIES)
+def test_a_lie_that_is_believed_is_found(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
+    monkeypatch.setattr(*LIES[bug])
+    with simulated(), whole(), pytest.raises((AssertionError, SharefsError)):
+        _run_many(A_LIAR)
+
+
+def _run_many(faults: Faults) -> None:
     for seed in range(HISTORIES_MAX):
-        WholeHistory(seed, FAULTS).run()
+        WholeHistory(seed, faults).run()

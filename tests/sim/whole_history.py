@@ -1,12 +1,17 @@
 """What happens in a history of whole nodes, from its seed?
 
-As in a history of the data model, less the liar, and with the bytes of files. Everything is on a
-disk in memory, in a folder that goes with the history.
+As in a history of the data model, less clones, and with the bytes of files. Everything is on a disk
+in memory, in a folder that goes with the history.
+
+A liar's device also runs the shipped node, so that its lies are among true words, and so that all
+can agree when the lies have ended. What it says that it holds can not be checked by anybody: so
+nothing is demanded of bytes of which a member lied that it keeps them.
 """
 
 import random
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -18,6 +23,7 @@ import msgspec
 from sharefs.node import collection
 from sharefs.records.ids import ROOT, ContentId, Coordinate, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
+from sharefs.records.shown import Shown
 from sharefs.store.connection import connect_reader
 from sharefs.store.holders import OURS
 from sharefs.store.rows import SELECT_ROWS, shown_of
@@ -30,6 +36,7 @@ from tests.sim.data_history import (
     grace_seconds,
 )
 from tests.sim.faults import PEACE, Faults, draw_faults
+from tests.sim.liar import FORGED_INCARNATION, Liar, Stage
 from tests.sim.model import Held, in_order
 from tests.sim.network import Network
 from tests.sim.whole_node import NAMES, SPACE_NAME, WholeDevice, let_in
@@ -47,7 +54,7 @@ class WholeHistory:
     def __init__(self, seed: int, faults: Faults | None = None, listened: bool = False) -> None:
         chance = self._chance = random.Random(seed)
         drawn = draw_faults(chance)
-        self.faults = replace(drawn, liar=False, clone=False) if faults is None else faults
+        self.faults = replace(drawn, clone=False) if faults is None else faults
         self.agenda = Agenda(chance)
         if listened:
             self.agenda.trace = [f"SEED={seed}: {self.faults}"]
@@ -64,6 +71,14 @@ class WholeHistory:
         collection.TOMBSTONE_GRACE_SECONDS = grace_seconds(self.faults)
         self._steps = chance.choice(STEPS)
         self._count = chance.choice((2, 2, 3))
+        if self.faults.equivocate:
+            # It takes two to be told two things.
+            self._count = 3
+        self._liar: Liar | None = None
+        self._mendacious = chance.randrange(self._count) if self.faults.liar else -1
+        """Which of them is the liar."""
+        self._lets_read = self._mendacious > 0 and chance.random() < 0.3
+        """The liar may read only."""
 
     def run(self) -> None:
         """All of it."""
@@ -82,6 +97,8 @@ class WholeHistory:
         self.network.heal()
         self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self.network.faults = self.faults
+        if self.faults.liar:
+            self._begin_lying()
         for device in self.devices:
             device.synced()
         for _ in range(self._steps):
@@ -98,9 +115,20 @@ class WholeHistory:
         if not self.devices:
             device.guarded(lambda: _done(node.loop.call(lambda: node.admission.create(SPACE_NAME))))
         else:
-            let_in(self.devices[0], device)
+            reads = self._lets_read and len(self.devices) == self._mendacious
+            let_in(self.devices[0], device, "reader" if reads else "contributor")
         self.devices.append(device)
         device.ended = lambda: self._ended(device)
+
+    def _begin_lying(self) -> None:
+        owner, device = self.devices[0].node, self.devices[self._mendacious]
+        assert owner is not None, "nothing has happened yet"
+        replica = owner.replica_named(SPACE_NAME)
+        devices = [each.identity.device for each in self.devices]
+        writers = frozenset(devices) - ({device.identity.device} if self._lets_read else set())
+        stage = Stage(replica.id, devices, writers, sorted(replica.roster.known))
+        self._liar = Liar(self.agenda, self.network, device, stage, self._chance)
+        self.network.rewrite = self._liar.rewrite
 
     def _end(self) -> None:
         for device in self.devices:
@@ -114,6 +142,11 @@ class WholeHistory:
         one, other = chance.sample(self.devices, 2)
         if chance.random() < faults.crash:
             self._crash(one)
+        if self._liar is not None:
+            for device in self.devices:
+                self._liar.lie(device, faults)
+                # What it sends of files is false as well, now and then.
+                self.programs.read(device)
         if chance.random() < faults.clock_jump:
             one.skew_seconds = chance.uniform(-1, 1) * faults.skew_seconds
         match chance.randrange(10):
@@ -160,7 +193,7 @@ class WholeHistory:
         now, me = self._held_by(device), device.identity.device
         others = [self._held_by(other) for other in self.devices if other is not device]
         for at, (record, _) in list(self._records.items()):
-            if at.device == me and not now.covers(record):
+            if at.device == me and not self._is_lie(record) and not now.covers(record):
                 told = any(at in coordinates for coordinates in map(_coordinates, others))
                 told = told and device.name not in self._restored
                 assert not told, f"{at} was told before it was durable"
@@ -176,13 +209,27 @@ class WholeHistory:
             held = self._held_by(device)
             for data, head in held.data.items():
                 _, known = self._records.setdefault(head.coordinate, (head, data))
-                assert known == data, f"two records at {head.coordinate}"
-            for record, _ in self._records.values():
+                lied = self._is_lie(head)
+                assert known == data or lied, f"two records at {head.coordinate}"
+            # Who believes a liar has less than it thinks, until an audit finds that.
+            trusting = self.network.faults is PEACE or not self.faults.withhold
+            for record, _ in self._records.values() if trusting else ():
                 claimed = held.frontier.get((record.device, record.incarnation), 0)
                 there = held.covers(record) or self._was_deleted(held, record)
                 assert record.sequence > claimed or there, (
                     f"{device.name}'s frontier claims {record.coordinate}, which is not there"
                 )
+
+    def _is_lie(self, record: Record) -> bool:
+        """Whether it is of a liar's making. Only a liar who may write has any, under its own name;
+        what a reader writes nobody keeps."""
+        of_liar = self._mendacious >= 0 and (
+            record.device == self.devices[self._mendacious].identity.device
+        )
+        assert not (of_liar and self._lets_read), "a version of a reader"
+        lied = record.incarnation == FORGED_INCARNATION
+        assert of_liar or not lied, "a version that somebody else made in a member's name"
+        return lied
 
     def _was_deleted(self, held: Held, record: Record) -> bool:
         """Whether some tombstone dominates this, or is this, and nothing else that is there."""
@@ -222,7 +269,7 @@ class WholeHistory:
         self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self._until(self._is_even)
         for device in self.devices:
-            self.programs.read_everything(device)
+            self.programs.read_everything(device, self._is_honestly_held)
         # What was read is saved a moment later.
         self.agenda.run_until(self.agenda.now + SETTLE_SECONDS)
         self._until(self._is_even)
@@ -235,6 +282,17 @@ class WholeHistory:
         while self.agenda.now < end and not condition():
             self.network.heal()
             self.agenda.run_until(self.agenda.now + CALM_STEP_SECONDS)
+
+    def _is_honestly_held(self, row: Shown) -> bool:
+        """Whether somebody has all of it who did not lie: of who sent false bytes nobody asks for
+        more."""
+        return any(
+            device.node is not None
+            and row.content is not None
+            and device.node.state.contents.local_bytes(row.content) == row.size
+            for number, device in enumerate(self.devices)
+            if number != self._mendacious
+        )
 
     def _is_even(self) -> bool:
         """Whether nothing waits to be published, and all hold the same."""
@@ -261,8 +319,18 @@ class WholeHistory:
             assert each.frontier == first.frontier, f"{each.name} and {first.name} know less"
             assert each.shown == first.shown, f"{each.name} and {first.name} show other things"
         self._check_bytes(first)
+        self._check_astray(first)
         for device in self.devices:
             check_holdings(device)
+
+    def _check_astray(self, held: Held) -> None:
+        """Of whom two records are kept under one number, everybody knows that it went astray."""
+        numbers = Counter(record.coordinate for record in held.data.values())
+        twice = {(at.device, at.incarnation) for at, count in numbers.items() if count > 1}
+        for device in self.devices:
+            assert device.node is not None, "everybody is awake"
+            closed = device.node.replica_named(SPACE_NAME).roster.closed
+            assert twice <= closed.keys(), f"{device.name} does not know who went astray"
 
     def _check_bytes(self, held: Held) -> None:
         promises = self.programs.promises

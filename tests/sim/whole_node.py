@@ -28,7 +28,7 @@ from sharefs.node import node as node_module
 from sharefs.node.node import Node
 from sharefs.node.options import NodeOptions
 from sharefs.records import commit
-from sharefs.records.ids import ContentId, PublicKey
+from sharefs.records.ids import ContentId, Incarnation, PublicKey
 from sharefs.records.record import Record
 from sharefs.spaces import identity
 from sharefs.spaces.identity import Identity, curve_public_key, encode_identity
@@ -78,6 +78,7 @@ class WholeDevice:
         self._durable = folder / f"{name} durable"
         self._backup = folder / f"{name} backup"
         self._fuse: int | None = None
+        self._incarnation = Incarnation(bytes(8))
         network.ports[self.key] = self
 
     # --- life -----------------------------------------------------------------------------------
@@ -85,6 +86,14 @@ class WholeDevice:
     @property
     def awake(self) -> bool:
         return self.node is not None
+
+    @property
+    def incarnation(self) -> Incarnation:
+        node = self.node
+        if node is not None and hasattr(node, "state"):
+            for replica in node.state.replicas.values():
+                self._incarnation = replica.incarnation
+        return self._incarnation
 
     def start(self) -> None:
         assert self.node is None, "a device runs one process"

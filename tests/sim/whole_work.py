@@ -71,6 +71,10 @@ class WholePrograms:
         )
         self._do(device, self._chance.choice(kinds))
 
+    def read(self, device: WholeDevice) -> None:
+        """Some program reads a file."""
+        self._do(device, self._read)
+
     def _do(self, device: WholeDevice, deed: Callable[[WholeDevice, Core], str]) -> None:
         node = device.node
         if node is None or not hasattr(node, "core"):
@@ -268,8 +272,11 @@ class WholePrograms:
 
     # --- at the end -----------------------------------------------------------------------------
 
-    def read_everything(self, device: WholeDevice) -> None:
-        """When all is well, every file can be read everywhere."""
+    def read_everything(
+        self, device: WholeDevice, is_honestly_held: Callable[[Shown], bool]
+    ) -> None:
+        """When all is well, every file can be read everywhere, if somebody has it who was always
+        believed."""
         node = device.node
         assert node is not None, "everybody is awake"
 
@@ -277,7 +284,10 @@ class WholePrograms:
             rows = [node.desk.entry(ino) for _, _, ino in self._listing(node.core)]
             for row in rows:
                 if row is not None and row.type is EntryType.FILE:
-                    self._check_read(node.core, row)
+                    try:
+                        self._check_read(node.core, row)
+                    except NoHolderOnline:
+                        assert not is_honestly_held(row), f"{row.shown} can not be read"
 
         device.guarded(read)
 
