@@ -35,8 +35,13 @@ def beyond(bits: bytes, others: bytes) -> bytes:
 
 
 def indexes_in(bits: bytes) -> list[int]:
-    """Which chunks they are, in order."""
-    return [index for index in range(8 * len(bits)) if bits[index >> 3] >> (index & 7) & 1]
+    """Which chunks they are, in order: in the time that those take, and hardly more."""
+    digits = bin(int.from_bytes(bits, "little"))[:1:-1]
+    indexes, index = [], digits.find("1")
+    while index >= 0:
+        indexes.append(index)
+        index = digits.find("1", index + 1)
+    return indexes
 
 
 def of_indexes(indexes: Iterable[int], count: int) -> bytes:

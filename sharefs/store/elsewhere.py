@@ -167,12 +167,13 @@ def chunk_rows(
     content: ContentId, manifest: Manifest, bits: bytes, base: Manifest | None = None
 ) -> list[tuple[ChunkId, ContentId, int, int]]:
     """Where those chunks of a content are, but for those that it has from a base."""
-    if len(manifest.lengths) == 1:
+    indexes = indexes_in(bits)
+    if not indexes or len(manifest.lengths) == 1:
         return []
     offsets = manifest.offsets()
     rows = [
         (manifest.chunk(index), content, offsets[index], manifest.lengths[index])
-        for index in indexes_in(bits)
+        for index in indexes
     ]
     if base is not None:
         below = set(zip(base.offsets(), base.chunks(), strict=False))
