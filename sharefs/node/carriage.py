@@ -25,6 +25,7 @@ from sharefs.errors import (
 from sharefs.node.copying import Copying
 from sharefs.node.freeing import Freeing
 from sharefs.node.holders import Holders
+from sharefs.node.pieces import Pieces, Whole
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
 from sharefs.node.waiters import Done, Waiters
@@ -33,7 +34,8 @@ from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.store.contents import LocalContent
 from sharefs.store.fleeting import FleetingContent
-from sharefs.transfer import effects, events
+from sharefs.store.landing import ChunkKey, Landing, is_landed
+from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
@@ -71,6 +73,7 @@ class Carriage:
         self._running = False
         self.freed: Callable[[ContentId], None] = lambda _: None
         """Told of what is not to be here any more."""
+        self._pieces = Pieces(Landing(state.home.arrivals_file))
         self.waiters = Waiters(state, self._run, self.snapshot)
         self.serving = Serving(state, self.is_durable, freeing.is_freeing)
         self._copying = Copying(state, self._run, self._machine.blocked, self.serving.came)
@@ -78,6 +81,17 @@ class Carriage:
     def start(self) -> None:
         """Begin the rounds of syncing."""
         self._sync_round()
+        left = self._pieces.left()
+
+        def look_over() -> None:
+            """What is here after all, or was freed, needs not be kept beside it."""
+            for content, index in left:
+                local = self._state.contents.known(content)
+                if local is None or bitmap.from_bytes(local.bitmap) >> index & 1:
+                    self._state.loop.post(partial(self._pieces.done, (content, index)))
+
+        if left:
+            self._state.in_pool(look_over)
 
     # --- wanting --------------------------------------------------------------------------------
 
@@ -183,6 +197,7 @@ class Carriage:
     def peer_down(self, device: DeviceId) -> None:
         """It can not."""
         self.serving.gone(device)
+        self._pieces.gone(device)
         self._run(events.PeerDown(device))
 
     def received(
@@ -206,19 +221,39 @@ class Carriage:
         if payload is None:
             raise RemoteProtocolError("a chunk without bytes")
         expected = self._machine.expects(device, content, index)
-        self._run(events.ChunkArrived(device, content, index, len(payload)))
         local = self._state.keeping.known(content)
-        if expected and (local is None or local.manifest is None):
-            # Who read it is gone, and nothing is kept of it.
-            self._run(events.ChunkBad(self._state.me, content, index))
         if not expected or local is None or local.manifest is None:
+            self._run(events.ChunkArrived(device, content, index, len(payload)))
+            if expected:
+                # Who read it is gone, and nothing is kept of it.
+                self._run(events.ChunkBad(self._state.me, content, index))
             return
-        data, name = payload, local.manifest.chunk(index)
+        length, lands = local.manifest.lengths[index], is_landed(local)
+        whole = self._pieces.take(device, (content, index), message.start, payload, length, lands)
+        if whole is None:
+            self._run(events.PieceArrived(device, content, len(payload)))
+        else:
+            self._verify(device, message, whole, len(payload), local)
+
+    def _verify(
+        self,
+        device: DeviceId,
+        chunk: Chunk,
+        whole: Whole,
+        last_size: int,
+        local: LocalContent | FleetingContent,
+    ) -> None:
+        """A chunk is whole, with the piece that came last."""
+        content, index, data = chunk.content, chunk.index, whole.data
+        self._run(events.ChunkArrived(device, content, index, len(data), len(data) - last_size))
+        assert local.manifest is not None, "what is asked for has a manifest"
+        name = local.manifest.chunk(index)
+        sender = self._state.me if whole.inherited else device
 
         def store() -> events.Event:
             try:
                 if chunk_id(data) != name:
-                    return events.ChunkBad(device, content, index)
+                    return events.ChunkBad(sender, content, index)
                 local.write_chunk(index, data)
             except UserError as error:
                 return events.StoreFailed(content, error)
@@ -227,11 +262,12 @@ class Carriage:
         def work() -> None:
             event = store()
             size = len(data) if isinstance(local, LocalContent) else 0
-            self._state.loop.post(lambda: self._stored(event, size))
+            self._state.loop.post(lambda: self._stored((content, index), event, size))
 
         self._state.in_pool(work)
 
-    def _stored(self, event: events.Event, size: int) -> None:
+    def _stored(self, chunk: ChunkKey, event: events.Event, size: int) -> None:
+        self._pieces.done(chunk)
         if isinstance(event, events.ChunkStored):
             self.serving.came(event.content)
             self._count_unsynced(size)
@@ -270,8 +306,8 @@ class Carriage:
     def _save_bits(self, synced: list[tuple[ContentId, bytes]]) -> None:
         self._sync_running = False
         number = next(self._saves)
-        for content, bitmap in synced:
-            self._state.contents.save_bits(content, bitmap)
+        for content, bits in synced:
+            self._state.contents.save_bits(content, bits)
             self._not_durable[content] = number
         if synced:
             self._make_durable([content for content, _ in synced], number)
@@ -318,6 +354,10 @@ class Carriage:
         """Before the node goes down: what was fetched is not fetched again."""
         self._save_bits(self._state.contents.sync(self._state.contents.unsaved()))
 
+    def close(self) -> None:
+        """The loop has ended."""
+        self._pieces.close()
+
     # --- the machine ----------------------------------------------------------------------------
 
     def _run(self, event: events.Event) -> None:
@@ -343,8 +383,10 @@ class Carriage:
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Send():
-                self._state.send(effect.device, effect.message)
+            case effects.Send(device, WantChunks() as want):
+                self._want_chunks(device, want)
+            case effects.Send(device, message):
+                self._state.send(device, message)
             case effects.KeepManifest():
                 self._keep_manifest(effect)
             case effects.KeepSmall():
@@ -357,6 +399,20 @@ class Carriage:
                 self._state.notice(effect.sentence)
             case effects.SetTimer():
                 self._set_timer(effect.at)
+
+    def _want_chunks(self, device: DeviceId, want: WantChunks) -> None:
+        """What is here of these chunks needs not come."""
+        local = self._state.keeping.known(want.content)
+        for each in self._pieces.wants(want):
+            whole = None
+            if each.start and local is not None and local.manifest is not None:
+                (index,) = each.indexes
+                whole = self._pieces.whole((each.content, index), local.manifest.lengths[index])
+            if whole is None:
+                self._state.send(device, each)
+            else:
+                assert local is not None, "it has a manifest"
+                self._verify(device, Chunk(each.space, each.content, index), whole, 0, local)
 
     def _keep_manifest(self, effect: effects.KeepManifest) -> None:
         fleeting = self._state.keeping.fleeting.known(effect.content)
@@ -413,5 +469,6 @@ class Carriage:
     def forget(self, content: ContentId) -> None:
         """It was freed."""
         self._copying.forget(content)
+        self._pieces.forget(content)
         self._run(events.Freed(content))
         self.freed(content)

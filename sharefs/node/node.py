@@ -115,6 +115,7 @@ class Node:
         self._closing += [
             partial(mesh.flush, FLUSH_SECONDS_MAX),
             partial(pool.shutdown, wait=True),
+            self.carriage.close,
             self.loop.stop,
             self._in_loop(self.peers.say_bye),
             self._await_reading,

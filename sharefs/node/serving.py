@@ -28,6 +28,7 @@ from sharefs.transfer.credit import Meter
 from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
 from sharefs.wire.message import encode_message
 from sharefs.wire.transfer import (
+    PIECE_SIZE_BYTES_MAX,
     SMALL_CONTENT_SIZE_BYTES_MAX,
     Ask,
     Cancel,
@@ -58,6 +59,22 @@ class _Wanted:
     index: int
     size: int
     local: LocalContent
+    start: int
+
+
+@dataclass(slots=True, eq=False)
+class _Ready:
+    """A chunk that was read, from what is to be sent of it."""
+
+    chunk: _Wanted
+    data: memoryview
+    start: int
+
+    def piece(self) -> tuple[bytes, memoryview]:
+        """The next one, as a message."""
+        chunk = self.chunk
+        header = encode_message(Chunk(chunk.space, chunk.content, chunk.index, self.start))
+        return header, self.data[self.start : self.start + PIECE_SIZE_BYTES_MAX]
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +82,7 @@ class _Line:
     """What one device waits for. `held` is what is being read, or was read and is not sent."""
 
     wanted: deque[_Wanted] = field(default_factory=deque)
-    ready: deque[tuple[_Wanted, bytes]] = field(default_factory=deque)
+    ready: deque[_Ready] = field(default_factory=deque)
     held_chunks: int = 0
     held_bytes: int = 0
     stuck_since: float | None = None
@@ -186,11 +203,12 @@ class Serving:
         line = self._lines.setdefault(device, _Line())
         lacking = []
         for index in want.indexes:
-            if index >= len(lengths) or not have >> index & 1:
+            if index >= len(lengths) or not have >> index & 1 or want.start >= lengths[index]:
                 lacking.append(index)
             elif len(line.wanted) < WANTED_CHUNKS_MAX:
+                size = lengths[index]
                 line.wanted.append(
-                    _Wanted(key, want.space, want.content, index, lengths[index], local)
+                    _Wanted(key, want.space, want.content, index, size, local, want.start)
                 )
         if lacking:
             self._state.send(device, Lack(want.space, want.content, tuple(lacking)))
@@ -206,9 +224,10 @@ class Serving:
             return chunk.content == cancel.content and chunk.index in cancel.indexes
 
         line.wanted = deque(chunk for chunk in line.wanted if not cancelled(chunk))
-        for chunk, _ in filter(lambda each: cancelled(each[0]), line.ready):
-            line.release(chunk)
-        line.ready = deque(each for each in line.ready if not cancelled(each[0]))
+        for ready in line.ready:
+            if cancelled(ready.chunk):
+                line.release(ready.chunk)
+        line.ready = deque(each for each in line.ready if not cancelled(each.chunk))
         self._read()
 
     def gone(self, device: DeviceId) -> None:
@@ -257,7 +276,7 @@ class Serving:
     ) -> None:
         self._reading -= 1
         if self._lines.get(device) is line and not damage:
-            line.ready.append((chunk, data))
+            line.ready.append(_Ready(chunk, memoryview(data), chunk.start))
         elif damage:
             self._tell_of_damage(chunk.local, damage)
             self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
@@ -283,16 +302,18 @@ class Serving:
 
     def _send(self, device: DeviceId, line: _Line) -> None:
         while line.ready:
-            chunk, data = line.ready[0]
-            header = encode_message(Chunk(chunk.space, chunk.content, chunk.index))
-            if not self._state.mesh.send(chunk.key, Channel.BULK, (header, data)):
+            ready = line.ready[0]
+            header, piece = ready.piece()
+            if not self._state.mesh.send(ready.chunk.key, Channel.BULK, (header, piece)):
                 break
-            self.lately.add(device, chunk.content, len(data), time.monotonic())
-            line.stuck_since = None
-            line.ready.popleft()
-            line.release(chunk)
             now = time.monotonic()
-            self._meters.setdefault(device, Meter(now)).add(chunk.size, now)
+            self.lately.add(device, ready.chunk.content, len(piece), now)
+            self._meters.setdefault(device, Meter(now)).add(len(piece), now)
+            line.stuck_since = None
+            ready.start += len(piece)
+            if ready.start == len(ready.data):
+                line.ready.popleft()
+                line.release(ready.chunk)
         self._read()
         if not (line.held_chunks or line.wanted) or self._is_stuck(line):
             del self._lines[device]

@@ -37,13 +37,11 @@ class Arrivals:
         match event:
             case events.ChunkArrived():
                 self._chunk_arrived(event, content, now)
+            case events.PieceArrived():
+                self._piece_arrived(event, content, now)
             case events.ChunkStored(_, _, index):
                 if content and content.knows(index):
-                    self._books.schedule.stored(content.stored(index))
-                    if content.complete:
-                        content.keeping_whole = False
-                    if content.waiters and (content.stuck_since is not None or content.satisfied()):
-                        self._books.touch(content.id)
+                    self._chunk_stored(content, index)
             case events.ChunkBad(device, _, index):
                 if content and content.knows(index):
                     self._books.schedule.stored(content.release(index))
@@ -53,6 +51,22 @@ class Arrivals:
                             device, content, "sent a chunk that does not match its name"
                         )
 
+    def _piece_arrived(
+        self, event: events.PieceArrived, content: Content | None, now: float
+    ) -> None:
+        if peer := self._books.peers.get(event.device):
+            peer.heard_at = now
+            peer.flow.came(event.size_bytes, now)
+            if content:
+                content.source(event.device, now).add(event.size_bytes, now)
+
+    def _chunk_stored(self, content: Content, index: int) -> None:
+        self._books.schedule.stored(content.stored(index))
+        if content.complete:
+            content.keeping_whole = False
+        if content.waiters and (content.stuck_since is not None or content.satisfied()):
+            self._books.touch(content.id)
+
     def _chunk_arrived(
         self, event: events.ChunkArrived, content: Content | None, now: float
     ) -> None:
@@ -60,7 +74,8 @@ class Arrivals:
         peer = self._books.peers.get(event.device)
         if peer:
             peer.heard_at = now
-            peer.flow.arrived((event.content, event.index), event.size_bytes, now)
+            fresh_bytes = event.size_bytes - event.before_bytes
+            peer.flow.arrived((event.content, event.index), fresh_bytes, now)
             self._books.hungry[event.device] = None
         if content is None or not worth:
             return
@@ -69,7 +84,7 @@ class Arrivals:
                 self._cancel(content, event.index, other)
         content.store(event.index, event.size_bytes)
         self._books.schedule.storing_bytes += event.size_bytes
-        content.source(event.device, now).add(event.size_bytes, now)
+        content.source(event.device, now).add(event.size_bytes - event.before_bytes, now)
         if holder := content.holders.get(event.device):
             holder.lost = 0
 

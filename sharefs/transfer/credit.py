@@ -182,10 +182,14 @@ class Flow:
         return request
 
     def arrived(self, key: ChunkKey, size_bytes: int, now: float) -> None:
-        """A chunk came, perhaps one that was given up."""
+        """A chunk, or the last piece of one, came, perhaps of one that was given up."""
         request = self.forget(key)
         if request:
             self._serial_arrived = max(self._serial_arrived, request.serial)
+        self.came(size_bytes, now)
+
+    def came(self, size_bytes: int, now: float) -> None:
+        """Bytes came."""
         self._progress_at = self._arrived_at = now
         self.stalled = False
         self.meter.add(size_bytes, now)

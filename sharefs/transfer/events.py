@@ -140,6 +140,17 @@ class ChunkArrived:
     content: ContentId
     index: int
     size_bytes: int
+    before_bytes: int = 0
+    """So many of these had come before, and were told of, or did not have to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceArrived:
+    """A piece of a chunk came, which is not whole yet."""
+
+    device: DeviceId
+    content: ContentId
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +235,6 @@ class TimerFired:
 
 WantEvent = Wanted | Unwanted | Paused | Resumed | Cancelled
 PeerEvent = PeerUp | Answered | PeerDown | Received
-ChunkEvent = ChunkArrived | ChunkStored | ChunkBad
+ChunkEvent = ChunkArrived | PieceArrived | ChunkStored | ChunkBad
 StoreEvent = ManifestKept | ContentStored | StoreFailed | Freed | StillHere
 Event = WantEvent | PeerEvent | ChunkEvent | StoreEvent | Unsaved | LimitsChanged | TimerFired

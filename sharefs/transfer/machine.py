@@ -70,7 +70,12 @@ class Transfer:
                 self._wants.handle(event, now)
             case events.PeerUp() | events.Answered() | events.PeerDown() | events.Received():
                 self._devices.handle(event, now)
-            case events.ChunkArrived() | events.ChunkStored() | events.ChunkBad():
+            case (
+                events.ChunkArrived()
+                | events.PieceArrived()
+                | events.ChunkStored()
+                | events.ChunkBad()
+            ):
                 self._arrivals.handle(event, now)
             case events.TimerFired():
                 self._fire(now)

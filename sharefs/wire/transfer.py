@@ -4,14 +4,18 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from sharefs.records.content import MANIFEST_SIZE_BYTES_MAX
+from sharefs.records.content import CHUNK_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX
 from sharefs.records.ids import ContentId, SpaceId
 
 INDEXES_MAX = 256
 SMALL_CONTENT_SIZE_BYTES_MAX = 64 * 1024
 """A content up to this size travels with the answer to the first question."""
+PIECE_SIZE_BYTES_MAX = 256 * 1024
+"""Of a chunk, as it is sent: what a killed node had of one that was under way is little less than
+what had come, and a message of a program that waits comes between two pieces."""
 
 ChunkIndex = Annotated[int, Meta(ge=0, le=2**31)]
+ChunkOffset = Annotated[int, Meta(ge=0, le=CHUNK_SIZE_BYTES_MAX - 1)]
 Bitmap = Annotated[bytes, Meta(max_length=128 * 1024)]
 """A bit a chunk, the lowest bit of the first byte first; empty means every chunk."""
 
@@ -43,6 +47,8 @@ class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     space: SpaceId
     content: ContentId
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
+    start: ChunkOffset = 0
+    """Each from there on: what is before is here."""
 
 
 class Have(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=41):
@@ -62,11 +68,14 @@ class Cancel(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, t
 
 
 class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=35):
-    """A chunk; its bytes are the message's second frame."""
+    """A piece of a chunk; its bytes are the message's second frame. Those of one chunk come in
+    order, and the last ends where the chunk does."""
 
     space: SpaceId
     content: ContentId
     index: ChunkIndex
+    start: ChunkOffset = 0
+    """In the chunk."""
 
 
 class Later(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=45):

@@ -122,7 +122,7 @@ FIGURES = (
     Figure("wire insert", "wire", "1 byte put before 1 GiB: received", "MiB", (4.0,), (2.0,), True),
     Figure("wire change", "wire", "1st byte of 1 GiB changed: received", "MiB", (8.0,), (), True),
     Figure("twice", "kills", "1 GiB over 20 kills: fetched twice", "%", (1.0,), (0.1,), True),
-    Figure("received again", "kills", "the same, what was on its way included", "%"),
+    Figure("received again", "kills", "the same, by what the kernel received", "%"),
     Figure(
         "tree visible", "tree", "10 000 x 1 KiB copied until seen", "files/s", (2000.0,), (5000.0,)
     ),

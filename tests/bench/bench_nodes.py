@@ -30,7 +30,7 @@ from tests.bench.bench_subjects import (
     mounted,
     wait_for,
 )
-from tests.bench.bench_wire import bytes_received
+from tests.bench.bench_wire import bytes_read, bytes_received
 from tests.scenarios.proxy import Link, Proxy, free_ports
 
 SPACE = "Bench"
@@ -113,11 +113,6 @@ class Node:
 
     def forget(self, path: Path) -> None:
         self.client.free([str(path)])
-
-    def written_bytes(self) -> int:
-        """How much of the disk its contents take."""
-        files = Home.at(self._home).contents_folder.glob("*/*")
-        return sum(file.stat().st_blocks * 512 for file in files)
 
     def done_bytes(self) -> int:
         """Of what it fetches now."""
@@ -245,7 +240,7 @@ def _open_kills(folder: Path) -> Iterator[Killable]:
         def kill() -> tuple[int, int]:
             # It stands still while it is looked at.
             far.process.send_signal(signal.SIGSTOP)
-            found = bytes_received([far.process.pid]), far.written_bytes()
+            found = bytes_read([far.process.pid]), bytes_received([far.process.pid])
             far.kill()
             return found
 
@@ -259,7 +254,6 @@ def _open_kills(folder: Path) -> Iterator[Killable]:
             pair=_pair_of(near, far),
             begin=begin,
             kill=kill,
-            kept=lambda: far.client.spaces()[0].local_bytes,
             fetch_up_to=fetch_up_to,
             received=lambda: bytes_received([far.process.pid]),
         )

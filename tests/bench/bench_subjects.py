@@ -114,14 +114,12 @@ class Killable:
     begin: Callable[[], None]
     """Start the far side again; returns when it has met the near one."""
     kill: Callable[[], tuple[int, int]]
-    """Kill the far side; returns how many bytes it had received in that life, and how many of
-    contents it had written in all."""
-    kept: Callable[[], int]
-    """How many bytes of contents it says that it holds."""
+    """Kill the far side; returns how many bytes it had read from its sockets in that life, and how
+    many the kernel had received for it."""
     fetch_up_to: Callable[[Path, int], None]
     """Bring a file; returns when so many bytes are here, or it is over, and the fetch goes on."""
     received: Callable[[], int]
-    """Bytes in this life."""
+    """Bytes in this life; all are read by the end of a fetch."""
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sharefs.errors import RemoteProtocolError
+from sharefs.records.content import CHUNK_SIZE_BYTES_MAX
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.wire import message, session, sync, transfer
 from sharefs.wire.message import (
@@ -90,7 +91,10 @@ def _raw(tag: int, *fields: object) -> bytes:
         _raw(34, SPACE, CONTENT, [2**31 + 1]),
         _raw(34, SPACE, CONTENT, [-1]),
         _raw(34, SPACE[:-1], CONTENT, [1]),
-        _raw(34, SPACE, CONTENT, [1], 5),
+        _raw(34, SPACE, CONTENT, [1], -1),
+        _raw(34, SPACE, CONTENT, [1], CHUNK_SIZE_BYTES_MAX),
+        _raw(34, SPACE, CONTENT, [1], 5, False, 5),
+        _raw(35, SPACE, CONTENT, 1, CHUNK_SIZE_BYTES_MAX),
         _raw(33, SPACE, CONTENT, True, b"", b"", bytes(transfer.SMALL_CONTENT_SIZE_BYTES_MAX + 1)),
         _raw(33, SPACE, CONTENT, 1, b"", b"", b""),
         _raw(
