@@ -20,12 +20,11 @@ MESSAGE_SIZE_BYTES_MAX = {
     Channel.BULK: CHUNK_SIZE_BYTES_MAX + 64 * KIB,
 }
 """Of a frame. Whoever sends a larger one loses the connection."""
-SEND_QUEUE_MESSAGES_MAX = {Channel.CONTROL: 1024, Channel.BULK: 16}
+SEND_QUEUE_MESSAGES_MAX = {Channel.CONTROL: 1024, Channel.BULK: 64}
 """For each peer. Control messages are short; the long ones among them are answers, one a
 question."""
-RECEIVE_QUEUE_MESSAGES_MAX = {Channel.CONTROL: 64, Channel.BULK: 2}
-"""What is in it is lost in a crash; what is not stays with the kernel, or with the sender."""
-READ_MESSAGES_MAX = {Channel.CONTROL: 256, Channel.BULK: 4}
+RECEIVE_QUEUE_MESSAGES_MAX = 64
+READ_MESSAGES_MAX = {Channel.CONTROL: 256, Channel.BULK: 32}
 """From one socket in a row, before others get their turn."""
 HANDSHAKE_MS_MAX = 4_000
 CONNECT_MS_MAX = 5_000
@@ -89,7 +88,7 @@ def _restrain(socket: zmq.Socket[bytes], keys: CurveKeys, channel: Channel) -> N
     socket.set(zmq.CURVE_PUBLICKEY, keys.public)
     socket.set(zmq.MAXMSGSIZE, MESSAGE_SIZE_BYTES_MAX[channel])
     socket.set(zmq.SNDHWM, SEND_QUEUE_MESSAGES_MAX[channel])
-    socket.set(zmq.RCVHWM, RECEIVE_QUEUE_MESSAGES_MAX[channel])
+    socket.set(zmq.RCVHWM, RECEIVE_QUEUE_MESSAGES_MAX)
     socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS_MAX)
     socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS)
     socket.set(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_SILENCE_MS_MAX)

@@ -49,6 +49,9 @@ SYNC_INTERVAL_SECONDS = 0.5
 SYNC_SIZE_BYTES = 16 * MIB
 """Well below what may be unsaved (UNSAFE_BYTES_MAX), so that more comes while the disk syncs."""
 
+LANDED_BYTES_PER_S_MAX = 100e6
+"""What comes faster comes again in no time, and to keep each piece of it costs a tenth of that
+speed."""
 LIKELY_MAX = 8
 _STREAM_ONLY = "It is stream-only here: it is shown, and not kept."
 
@@ -228,12 +231,17 @@ class Carriage:
                 # Who read it is gone, and nothing is kept of it.
                 self._run(events.ChunkBad(self._state.me, content, index))
             return
-        length, lands = local.manifest.lengths[index], is_landed(local)
+        length, lands = local.manifest.lengths[index], self._lands(device, local)
         whole = self._pieces.take(device, (content, index), message.start, payload, length, lands)
         if whole is None:
             self._run(events.PieceArrived(device, content, len(payload)))
         else:
             self._verify(device, message, whole, len(payload), local)
+
+    def _lands(self, device: DeviceId, local: LocalContent | FleetingContent) -> bool:
+        standing = self._machine.standing(device)
+        is_fast = standing is not None and standing.bytes_per_second > LANDED_BYTES_PER_S_MAX
+        return is_landed(local) and not is_fast
 
     def _verify(
         self,
@@ -353,9 +361,6 @@ class Carriage:
     def sync_now(self) -> None:
         """Before the node goes down: what was fetched is not fetched again."""
         self._save_bits(self._state.contents.sync(self._state.contents.unsaved()))
-
-    def close(self) -> None:
-        """The loop has ended."""
         self._pieces.close()
 
     # --- the machine ----------------------------------------------------------------------------

@@ -115,7 +115,6 @@ class Node:
         self._closing += [
             partial(mesh.flush, FLUSH_SECONDS_MAX),
             partial(pool.shutdown, wait=True),
-            self.carriage.close,
             self.loop.stop,
             self._in_loop(self.peers.say_bye),
             self._await_reading,

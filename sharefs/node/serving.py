@@ -20,7 +20,7 @@ from sharefs.mesh.events import Channel
 from sharefs.node.sent import Sent
 from sharefs.node.state import State
 from sharefs.node.turns import Turns
-from sharefs.records.content import MIB, encode_manifest
+from sharefs.records.content import KIB, MIB, encode_manifest
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
@@ -28,7 +28,6 @@ from sharefs.transfer.credit import Meter
 from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
 from sharefs.wire.message import encode_message
 from sharefs.wire.transfer import (
-    PIECE_SIZE_BYTES_MAX,
     SMALL_CONTENT_SIZE_BYTES_MAX,
     Ask,
     Cancel,
@@ -45,6 +44,10 @@ HELD_BYTES_MAX = 16 * MIB
 HELD_CHUNKS_MAX = 64
 READING_CHUNKS_MAX = 4
 """In the pool at a time: what a program saves just now waits behind these, and not behind all."""
+PIECE_S = 0.01
+PIECE_SIZE_BYTES_MIN = 256 * KIB
+"""Of a chunk, so much is sent at a time, or as much as goes in that time: more would be lost where
+somebody is killed who gets it, and less would take more turns of two loops than it is worth."""
 RESEND_SECONDS = 0.005
 STUCK_SECONDS_MAX = 3.0
 
@@ -70,11 +73,11 @@ class _Ready:
     data: memoryview
     start: int
 
-    def piece(self) -> tuple[bytes, memoryview]:
-        """The next one, as a message."""
+    def piece(self, size_bytes: int) -> tuple[bytes, memoryview]:
+        """The next one, of so many bytes at the most, as a message."""
         chunk = self.chunk
         header = encode_message(Chunk(chunk.space, chunk.content, chunk.index, self.start))
-        return header, self.data[self.start : self.start + PIECE_SIZE_BYTES_MAX]
+        return header, self.data[self.start : self.start + size_bytes]
 
 
 @dataclass(slots=True, eq=False)
@@ -303,7 +306,7 @@ class Serving:
     def _send(self, device: DeviceId, line: _Line) -> None:
         while line.ready:
             ready = line.ready[0]
-            header, piece = ready.piece()
+            header, piece = ready.piece(self._piece_bytes(device))
             if not self._state.mesh.send(ready.chunk.key, Channel.BULK, (header, piece)):
                 break
             now = time.monotonic()
@@ -317,6 +320,10 @@ class Serving:
         self._read()
         if not (line.held_chunks or line.wanted) or self._is_stuck(line):
             del self._lines[device]
+
+    def _piece_bytes(self, device: DeviceId) -> int:
+        meter = self._meters.get(device)
+        return max(PIECE_SIZE_BYTES_MIN, int(PIECE_S * meter.bytes_per_s) if meter else 0)
 
     def _is_stuck(self, line: _Line) -> bool:
         """Whether nothing was taken for long."""

@@ -10,9 +10,6 @@ from sharefs.records.ids import ContentId, SpaceId
 INDEXES_MAX = 256
 SMALL_CONTENT_SIZE_BYTES_MAX = 64 * 1024
 """A content up to this size travels with the answer to the first question."""
-PIECE_SIZE_BYTES_MAX = 256 * 1024
-"""Of a chunk, as it is sent: what a killed node had of one that was under way is little less than
-what had come, and a message of a program that waits comes between two pieces."""
 
 ChunkIndex = Annotated[int, Meta(ge=0, le=2**31)]
 ChunkOffset = Annotated[int, Meta(ge=0, le=CHUNK_SIZE_BYTES_MAX - 1)]

@@ -6,13 +6,13 @@ import pytest
 
 from sharefs.mesh.events import Channel
 from sharefs.node.pieces import COMING_CHUNKS_MAX, Pieces
+from sharefs.node.serving import PIECE_SIZE_BYTES_MIN as LONG
 from sharefs.records.content import MIB
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store import landing as landing_module
 from sharefs.store.landing import Landing
 from sharefs.transfer import effects, events
 from sharefs.wire.message import decode_message
-from sharefs.wire.transfer import PIECE_SIZE_BYTES_MAX as LONG
 from sharefs.wire.transfer import Chunk, WantChunks
 from tests.node.node_parties import Party, agree, meet, until
 
@@ -153,7 +153,9 @@ def test_what_was_freed_is_forgotten(anna: Party, bob: Party) -> None:
     bob.up()
     meet(anna, bob)
     assert come(bob)
-    bob.node.freeing.free([bob.there("film")])
+    content = bob.there("film").content
+    assert content is not None
+    bob.node.loop.call(lambda: bob.node.carriage.forget(content))
     assert not come(bob)
     assert bob.read("film") == FILM
 
