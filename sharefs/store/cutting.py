@@ -10,6 +10,7 @@ and is done as soon as it comes upon a cut of the older list again: from there o
 `recut` does that, and gives just what cutting the whole file would.
 """
 
+import mmap
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -78,7 +79,8 @@ def chunks_from(read: Read, begin: int, end: int, grows: bool = False) -> Iterat
     while begin < end:
         smallest, average, largest, until = chunk_sizes(begin)
         if len(window) < min(end - begin, WINDOW_CHUNKS * largest):
-            window = memoryview(bytearray(min(end - begin, WINDOW_CHUNKS * largest)))
+            # Mapped, as it goes back to the system when it is not used any more.
+            window = memoryview(mmap.mmap(-1, min(end - begin, WINDOW_CHUNKS * largest)))
         data = window[: end - begin]
         read(data, begin)
         is_end = begin + len(data) == end and not grows
