@@ -99,6 +99,8 @@ class Publication:
         self._retrying = False
         self._kept: set[Path] = set()
         """Drafts of which the person was told that they are not shared yet."""
+        self._places: dict[tuple[int, int], tuple[Replica, Shown]] = {}
+        """The folders of new files, by space and inode: for one group, in the loop."""
         self.retry: Callable[[], None] = lambda: None
         """Called, in the pool, when the disk was full: publish again what could not be."""
 
@@ -221,6 +223,7 @@ class Publication:
 
     def _publish(self, ready: list[_Ready]) -> list[_Outcome]:
         """A version, or the reason why there is none, for each; DiskFull is of them all."""
+        self._places.clear()
         results = [self._begin(one) for one in ready]
         shown = self._make([result for result in results if isinstance(result, _New)])
         kept = [
@@ -251,7 +254,11 @@ class Publication:
             return error
 
     def _begin_new(self, draft: Draft, adopted: Adopted) -> _New | Shown:
-        replica, place = self._folder(draft)
+        # Most of a group go into one folder.
+        key = (draft.space, draft.folder)
+        if key not in self._places:
+            self._places[key] = self._folder(draft)
+        replica, place = self._places[key]
         done = self._already_published(replica, place, draft, adopted) if draft.left else None
         if done is not None:
             self._state.relied_upon = True
