@@ -7,6 +7,7 @@ long, a value to a line: `FetchLine`s, where whoever closes the connection ends 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -58,6 +59,9 @@ BODY_SIZE_BYTES_MAX = 16 * 1024 * 1024
 PROGRESS_INTERVAL_S_MIN = 0.05
 PROGRESS_INTERVAL_S_MAX = 0.5
 """Only what is shown hangs on it: the end of a fetch is told at once."""
+PROGRESS_PAUSE_FACTOR_MIN = 20
+"""To ask how far many thousands of files are keeps the node's loop from fetching them: after a
+question there is a pause of so many times as long as the answer took."""
 
 STATUS_OF: dict[type[UserError], int] = {
     NotAllowed: 403,
@@ -270,12 +274,15 @@ async def _lines(
 ) -> AsyncIterator[bytes]:
     interval_s = PROGRESS_INTERVAL_S_MIN
     while True:
+        began = time.monotonic()
         line = await _next_line(job, closing)
+        took_s = time.monotonic() - began
         yield msgspec.json.encode(line) + b"\n"
         if line.progress is None or line.progress.finished:
             return
         # The first steps are told soon, those of a long fetch seldom.
-        await _first_of(ended, closing, seconds_max=interval_s)
+        pause_s = max(interval_s, PROGRESS_PAUSE_FACTOR_MIN * took_s)
+        await _first_of(ended, closing, seconds_max=pause_s)
         interval_s = min(2 * interval_s, PROGRESS_INTERVAL_S_MAX)
 
 
