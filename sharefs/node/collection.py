@@ -34,7 +34,14 @@ drops what. The rule is there so that a delete stays one:
   until then, the two are in conflict.
 
 Tombstones of *folders* stay: whatever is put into one that was deleted has it live on (see `tree`),
-under the name that its tombstone says, and somebody may have had a file open there for long.
+under the name and in the place that its tombstone says. That a folder's own tombstone is stable is
+not enough: who had seen it still saw the folder, while something in it lived, and may have put more
+there that has not arrived. So all that was known when the last of it went has to be stable as well.
+And whether a folder is dead does not follow from its own heads, but from what names it as a parent,
+and so on upwards: the sums would have to change with the children, by a rule that holds whichever
+dead children a replica has dropped, else equal replicas audit each other for ever. Who still saves
+a file that was opened there before would bring the tombstone back by an audit, or, having dropped
+it, would have to publish the file elsewhere. A folder's tombstone is some hundred bytes.
 
 A device that never comes back holds up commits and contents for ever, until it is removed: bytes
 are not to be lost for the sake of room.
