@@ -295,7 +295,7 @@ class Files:
         draft.mtime_ns = time.time_ns()
 
     def sync(self, handle: Handle) -> None:
-        """As fsync: a restarted node would find the draft, and publish it."""
+        """As fsync: a restarted node would find all that was written till now."""
         draft = handle.draft
         if draft is not None and draft.state is State.OPEN and not draft.orphaned:
             draft.bytes.sync()
