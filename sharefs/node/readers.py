@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -65,11 +65,11 @@ class ContentReader:
         for _ in range(READ_ATTEMPTS_MAX if size > 0 else 0):
             if self._choice != self._state.keeping.choice:
                 self._look_again()
-            if not self._local.complete:
-                self._read_ahead(offset, offset + size)
-                if self._local.missing(offset, size):
-                    self._wait(offset, offset + size)
-            with suppress(LocalDamage):
+            with self._awaited(offset, size), suppress(LocalDamage):
+                if not self._local.complete:
+                    self._read_ahead(offset, offset + size)
+                    if self._local.missing(offset, size):
+                        self._wait(offset, offset + size)
                 data = self._local.pread(offset, size)
                 # Else it was freed meanwhile, and begun anew, with holes.
                 if not self._local.missing(offset, size):
@@ -78,6 +78,10 @@ class ContentReader:
         if size > 0:
             raise LocalDamage("The local bytes went away again and again while they were read.")
         return b""
+
+    def _awaited(self, offset: int, size: int) -> AbstractContextManager[None]:
+        local = self._local
+        return nullcontext() if isinstance(local, LocalContent) else local.awaited(offset, size)
 
     @property
     def keeps(self) -> bool:

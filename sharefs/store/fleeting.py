@@ -3,12 +3,16 @@
 Theory of operation. A `FleetingContent` stands before the `LocalContent` of a content and has the
 same face for those who read and fetch. What comes goes to memory only; what is on disk already is
 used, and stays as it is. All of them share a bound: what came first goes first, since who plays a
-film has seen that, and not yet what came last. A content is known here while somebody reads it, or
-some of it is in memory. Nothing of it is served: for others, only the `LocalContent` is there.
+film has seen that, and not yet what came last; but what a reader waits for stays until it was read,
+as what is read ahead, for it and for others, could take its place again and again. A content is
+known here while somebody reads it, or some of it is in memory. Nothing of it is served: for others,
+only the `LocalContent` is there.
 """
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from sharefs.errors import LocalDamage
@@ -35,6 +39,7 @@ class FleetingContent:
         self._manifest = local.manifest
         self._offsets = local.manifest.offsets() if local.manifest else [0]
         self._chunks: dict[int, bytes] = {}
+        self._awaited: list[tuple[int, int]] = []
 
     @property
     def manifest(self) -> Manifest | None:
@@ -78,6 +83,24 @@ class FleetingContent:
     def _on_disk(self, index: int) -> bool:
         bits = self.local.bitmap
         return index >> 3 < len(bits) and bool(bits[index >> 3] >> (index & 7) & 1)
+
+    @contextmanager
+    def awaited(self, offset: int, size: int) -> Iterator[None]:
+        """Within, what comes of a range stays."""
+        waiting = (offset, min(offset + size, self.size))
+        with self._lock:
+            self._awaited.append(waiting)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._awaited.remove(waiting)
+
+    def is_awaited(self, index: int) -> bool:
+        """Whether somebody waits for some of a chunk."""
+        start, end = self._offsets[index : index + 2]
+        with self._lock:
+            return any(first < end and start < last for first, last in self._awaited)
 
     def pread(self, offset: int, size: int) -> bytes:
         """Bytes that are not `missing`, up to the end. Raises LocalDamage."""
@@ -154,11 +177,17 @@ class Fleeting:
         with self._lock:
             self._order.append((content, index, size_bytes))
             self._size_bytes += size_bytes
-            while len(self._order) > 1 and (
-                self._size_bytes > self._size_bytes_max or len(self._order) > FLEETING_CHUNKS_MAX
-            ):
-                dropped.append(self._order.popleft())
-                self._size_bytes -= dropped[-1][2]
+            for _ in range(len(self._order) - 1):
+                if self._size_bytes <= self._size_bytes_max and (
+                    len(self._order) <= FLEETING_CHUNKS_MAX
+                ):
+                    break
+                oldest = self._order.popleft()
+                if oldest[0].is_awaited(oldest[1]):
+                    self._order.append(oldest)
+                    continue
+                dropped.append(oldest)
+                self._size_bytes -= oldest[2]
         for old, number, _ in dropped:
             old.drop(number)
 

@@ -90,3 +90,15 @@ def test_a_content_that_nobody_reads_is_known_while_some_of_it_is_held(tmp_path:
     assert again.missing(0, 1) == [0]
     del again
     assert memory.known(name) is None
+
+
+def test_what_somebody_waits_for_does_not_make_room(tmp_path: Path) -> None:
+    _, content = held(tmp_path, 250)
+    with content.awaited(150, 100):
+        for number, data in enumerate(CHUNKS):
+            content.write_chunk(number, data)
+        assert content.pread(150, 100) == WHOLE[150:250]
+    assert content.memory_bytes <= 300
+    content.write_chunk(0, CHUNKS[0])
+    content.write_chunk(3, CHUNKS[3])
+    assert content.missing(150, 100) == [1, 2], "nobody waits any more"
