@@ -153,13 +153,13 @@ class LocalContent:
 
     # --- reading --------------------------------------------------------------------------------
 
-    def pread(self, offset: int, size: int) -> bytes:
-        """Bytes that are not `missing`, up to the end. Raises LocalDamage."""
+    def pread(self, offset: int, size: int, *, again: bool = False) -> bytes:
+        """Bytes that are not `missing`, up to the end; a program may read them `again`, at once.
+        Raises LocalDamage."""
         size = min(size, self.size - offset)
         if size <= 0:
             return b""
-        warm = self._read_warm(offset, size)
-        if warm is not None:
+        if (warm := self._read_warm(offset, size, again)) is not None:
             return warm
         with self._opened(os.O_RDONLY) as (descriptor, _):
             data = self._pread(descriptor, offset, size)
@@ -168,7 +168,7 @@ class LocalContent:
             raise LocalDamage(f"The file {self._path} is shorter than it was: fetch it again.")
         return data
 
-    def _read_warm(self, offset: int, size: int) -> bytes | None:
+    def _read_warm(self, offset: int, size: int, again: bool) -> bytes | None:
         """From memory, if all of it is there: what is read to its end goes from there."""
         if not self._readers or not self._past_cache:
             return None
@@ -180,7 +180,7 @@ class LocalContent:
             begin = offsets[index]
             parts.append(memoryview(data)[max(offset - begin, 0) : end - begin])
         for index in self._indexes(offset, size):
-            if offsets[index + 1] <= end:
+            if offsets[index + 1] <= end and not again:
                 self._warm.drop(self.content, index)
         return b"".join(parts)
 
@@ -208,7 +208,7 @@ class LocalContent:
         more."""
         if self.manifest is None or not self._has(index):
             raise LocalDamage("A chunk that was asked for is not here any more.")
-        data = self.pread(self._offsets[index], self.manifest.lengths[index])
+        data = self.pread(self._offsets[index], self.manifest.lengths[index], again=True)
         if chunk_id(data) != self.manifest.chunk(index):
             self._withdraw(index)
             self._doubt_base(index)

@@ -77,3 +77,14 @@ def test_memory_is_bounded_and_the_oldest_go_first() -> None:
     assert [warm.chunk(content, index) is not None for index in range(6)] == [False] * 2 + [
         True
     ] * 4
+
+
+def test_what_is_served_stays_for_who_reads_here(tmp_path: Path, chunks: list[bytes]) -> None:
+    warm = Warm()
+    local = _open(tmp_path, chunks, warm)
+    local.attach()
+    local.write_chunk(1, chunks[1])
+    assert local.read_chunk(1) == chunks[1]
+    assert warm.chunk(local.content, 1) == chunks[1]
+    assert local.pread(1000, 5000) == chunks[1]
+    assert warm.chunk(local.content, 1) is None
