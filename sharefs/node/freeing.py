@@ -3,9 +3,10 @@
 Theory of operation. Bytes go only when somebody else, who is online, has just promised that he has
 all of the content, and that a power cut would leave him all of it. While we ask, we promise
 nothing of the kind about what we ask for, so that of two who free one content at the same time
-neither relies on the other. Whoever is known to hold a content is asked first, and everybody else
-who is here only about what was not promised then, as what we know may be old. Many contents are
-asked about at once.
+neither relies on the other. What stands in several spaces is to be promised in each, as the members
+of one can not get it from a holder in another. Whoever is known to hold a content is asked first,
+and everybody else who is here only about what was not promised then, as what we know may be old.
+Many contents are asked about at once.
 """
 
 import itertools
@@ -119,14 +120,15 @@ class Freeing:
         freed = Freed()
         mine = self._state.loop.call(lambda: self._begin(part, freed))
         try:
-            kept = self._ask(mine, self._known_holders)
-            kept |= self._ask([f for f in mine if f.content not in kept], self._other_members)
+            kept = self._promised_of(mine)
+            elsewhere = self._lacking_elsewhere([f for f in mine if f.content in kept])
+            kept.difference_update(elsewhere)
             for files in mine:
                 with suppress(DiskFull, LocalDamage):
                     self._state.contents.let_stand_alone(files.content)
             for start in range(0, len(mine), FREED_AT_ONCE):
                 few = mine[start : start + FREED_AT_ONCE]
-                freed.add(self._state.make_room(partial(self._finish, few, kept)))
+                freed.add(self._state.make_room(partial(self._finish, few, kept, elsewhere)))
         finally:
             contents = {files.content for files in mine}
             self._state.loop.call(lambda: self._freeing.difference_update(contents))
@@ -143,6 +145,28 @@ class Freeing:
                 self._freeing.add(files.content)
                 mine.append(files)
         return mine
+
+    def _promised_of(self, files: list[_Files]) -> set[ContentId]:
+        """What somebody in the space of these files promises to keep."""
+        kept = self._ask(files, self._known_holders)
+        return kept | self._ask([f for f in files if f.content not in kept], self._other_members)
+
+    def _lacking_elsewhere(self, files: list[_Files]) -> dict[ContentId, Shown]:
+        """What nobody promises in some other space where it stands, and an entry of it there."""
+        spaces: dict[int, list[_Files]] = defaultdict(list)
+        for each in files:
+            rows = self._state.view.entries_of(each.content)
+            others = {row.space: row for row in rows if row.live}
+            others.pop(each.rows[0].space, None)
+            for space, row in others.items():
+                spaces[space].append(_Files(each.content, [row]))
+        lacking: dict[ContentId, Shown] = {}
+        for there in spaces.values():
+            for start in range(0, len(there), PROMISES_MAX):
+                few = there[start : start + PROMISES_MAX]
+                kept = self._promised_of(few)
+                lacking |= {f.content: f.rows[0] for f in few if f.content not in kept}
+        return lacking
 
     def _ask(self, files: list[_Files], whom: Callable[[Shown], list[DeviceId]]) -> set[ContentId]:
         """What somebody promises to keep."""
@@ -181,11 +205,14 @@ class Freeing:
         round.open.clear()
         return round.kept
 
-    def _finish(self, part: Sequence[_Files], kept: set[ContentId]) -> Freed:
+    def _finish(
+        self, part: Sequence[_Files], kept: set[ContentId], elsewhere: dict[ContentId, Shown]
+    ) -> Freed:
         freed = Freed()
         for files in part:
             if files.content not in kept:
-                freed.refused += [(row, self._refusal(row)) for row in files.rows]
+                other = elsewhere.get(files.content)
+                freed.refused += [(row, self._refusal(other or row, row)) for row in files.rows]
                 continue
             try:
                 self._state.contents.free(files.content)
@@ -197,7 +224,14 @@ class Freeing:
             freed.bytes += files.bytes
         return freed
 
-    def _refusal(self, row: Shown) -> LastCopy:
+    def _refusal(self, row: Shown, asked: Shown) -> LastCopy:
+        """Why what was asked for stays: because of an entry, perhaps another one of these bytes."""
+        if row.space != asked.space:
+            name = self._state.replica_numbered(row.space).roster.name
+            return LastCopy(
+                f"It is in {name}, too, and no member of that who is online has all of it: free it"
+                " when one of them has fetched it there."
+            )
         away = [d for d in self._holders.of(row) if not self._peers.is_online(d)]
         if not away:
             return LastCopy(

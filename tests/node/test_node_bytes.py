@@ -115,6 +115,27 @@ def test_what_another_has_is_freed_and_fetched_again(anna: Party, bob: Party) ->
     assert anna.read("a.txt") == b"hello"
 
 
+def test_what_stands_in_two_spaces_is_freed_only_if_somebody_in_each_has_it(
+    anna: Party, bob: Party, party: Callable[[str], Party]
+) -> None:
+    """Bob is not in Work: what he promises is nothing that its members could get."""
+    shared("a.txt", b"hello", anna, bob)
+    anna.create("Work")
+    carol = party("Carol")
+    anna.invite(carol, "Work")
+    meet(anna, carol)
+    anna.write("b.txt", b"hello", space="Work")
+    agree("b.txt", anna, carol, space="Work")
+    with pytest.raises(LastCopy, match="in Work, too"):
+        free(anna, "a.txt")
+    assert local_bytes(anna, "a.txt") == 5
+    assert carol.read("b.txt", space="Work") == b"hello"
+    content = carol.there("b.txt", space="Work").content
+    assert content is not None
+    until(lambda: carol.node.carriage.is_durable(content), "it is durable there")
+    assert free(anna, "a.txt") == 5
+
+
 @pytest.mark.parametrize("turn", range(6))
 def test_of_two_who_free_at_once_one_keeps_it(anna: Party, bob: Party, turn: int) -> None:
     shared("a.txt", b"hello", anna, bob)
@@ -212,13 +233,13 @@ def test_an_entry_that_is_freed_while_a_program_reads_is_read_right(
     pread = LocalContent.pread
     freed: list[int] = []
 
-    def freed_first(local: LocalContent, offset: int, size: int) -> bytes:
+    def freed_first(local: LocalContent, offset: int, size: int, again: bool = False) -> bytes:
         if not freed and threading.current_thread() is threading.main_thread():
             freed.append(free(bob, "big"))
             handle = bob.node.core.open(row.ino, os.O_RDONLY)
             bob.node.core.read(handle, len(BIG) - 10, 10)
             bob.node.core.release(handle)
-        return pread(local, offset, size)
+        return pread(local, offset, size, again=again)
 
     monkeypatch.setattr(LocalContent, "pread", freed_first)
     assert reader.read(0, 100_000) == BIG[:100_000]
