@@ -165,8 +165,9 @@ class Contents(Protocol):
         like: "Shown | DraftBytes | None" = None,
         size: int = EVERY_BYTE,
     ) -> DraftBytes:
-        """An open file that a restarted node would find and publish: empty, or with the bytes of an
-        entry, which are fetched, or of another draft; at least the first `size` of them."""
+        """An open file that a restarted node would find, and publish if it was finished: empty, or
+        with the bytes of an entry, which are fetched, or of another draft; at least the first
+        `size` of them."""
         ...
 
     def note_draft(self, path: Path, folder: int, name: str, base: Base | None) -> None:
