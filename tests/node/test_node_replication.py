@@ -211,14 +211,18 @@ def test_a_change_does_not_look_at_the_other_rows(
     for number in range(20):
         anna.write(str(number), data_of(number))
     until(lambda: all(is_local(bob, str(number)) for number in range(20)))
+    eager_fetches = bob.node.replication
+    until(
+        lambda: bob.node.loop.call(lambda: not (eager_fetches._changed or eager_fetches._examining))
+    )
     looked: list[int] = []
-    lacking = bob.node.replication._lacking
+    lacking = eager_fetches._lacking
 
     def look(ino: int) -> Shown | None:
         looked.append(ino)
         return lacking(ino)
 
-    monkeypatch.setattr(bob.node.replication, "_lacking", look)
+    monkeypatch.setattr(eager_fetches, "_lacking", look)
     anna.write("one more", data_of(20))
     until(lambda: is_local(bob, "one more"))
     assert set(looked) <= {bob.there("one more").ino, bob.top()}

@@ -9,7 +9,7 @@ just these as those that no other of the set had seen.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.entry import EntryType, decode_entry
@@ -161,13 +161,24 @@ class Model:
             first = self.versions[at]
             if at.incarnation != head.incarnation and _is_again(head, first.record):
                 # What it saw of its own, nobody was told of: it no more says that it saw it.
-                seen = [Coordinate(*entry) for entry in head.context]
+                seen = [*map(Coordinate._make, head.context)]
                 past = frozenset(k for k in first.past if _reaches(seen, k)) | {head.coordinate}
                 again = Version(head, data, first.content, first.gave_up, past)
-                self.versions[head.coordinate] = again
-                self._of_item[head.item].append(head.coordinate)
+                self._came_again(at, again)
                 return again
         return None
+
+    def _came_again(self, first: Coordinate, again: Version) -> None:
+        """Who has seen a version when it was there a second time has seen that, too."""
+        at = again.record.coordinate
+        known = self._of_item[again.record.item]
+        for version in [self.versions[k] for k in known]:
+            record = version.record
+            if first in version.past and _reaches(map(Coordinate._make, record.context), at):
+                past = version.past | again.past
+                self.versions[record.coordinate] = replace(version, past=past)
+        self.versions[at] = again
+        known.append(at)
 
     def _arrived_after_all(self, at: Coordinate) -> None:
         version = self.versions[at] = self._maybe_gone.pop(at)
