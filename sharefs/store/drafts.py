@@ -14,7 +14,9 @@ import errno
 import itertools
 import os
 import secrets
+import stat
 from collections.abc import Callable, Container
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -142,12 +144,15 @@ class Drafts:
 
     def noted(self) -> list[Left]:
         """The drafts whose notes can be read, the oldest first."""
-        found = [(path, _read_note(path)) for path in self._files()]
-        return [
-            Left(path, note.draft, is_finished(path) and note.boot in (_SYNCED, self._boot))
-            for path, note in found
-            if note is not None
-        ]
+        found = []
+        for path in self._files():
+            note = _read_note(path)
+            # It may be published just now.
+            with suppress(FileNotFoundError):
+                if note is not None:
+                    whole = is_finished(path) and note.boot in (_SYNCED, self._boot)
+                    found.append(Left(path, note.draft, whole))
+        return found
 
     def strays(self) -> list[Path]:
         """Drafts whose notes can not be read: they stay, for a person to look at."""
@@ -169,13 +174,13 @@ class Drafts:
 
     def _files(self) -> list[Path]:
         with translated(self._folder):
-            files = [
-                path
-                for path in self._folder.iterdir()
-                if not path.name.endswith((_NOTE_SUFFIX, MARKS_SUFFIX, _NEW_SUFFIX))
-                and path.is_file()
-            ]
-            return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+            files = []
+            for path in self._folder.iterdir():
+                if not path.name.endswith((_NOTE_SUFFIX, MARKS_SUFFIX, _NEW_SUFFIX)):
+                    with suppress(FileNotFoundError):
+                        status = path.stat()
+                        files.append((status.st_mtime_ns, path.name, path, status.st_mode))
+            return [path for *_, path, mode in sorted(files) if stat.S_ISREG(mode)]
 
 
 def remove_draft(path: Path, names: Container[str] | None = None) -> None:

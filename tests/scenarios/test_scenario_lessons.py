@@ -245,7 +245,8 @@ def test_no_way_of_going_down_deletes_anything(family: list[Node]) -> None:
     """The shutdown that deleted: an unmounted folder looked like one whose files were removed."""
     anna, bob = family
     anna.shell("mkdir all; for n in $(seq 40); do echo $n > all/$n; done")
-    until(lambda: len(os.listdir(bob.at("Family", "all"))) == 40, ARRIVES_S)
+    theirs = bob.at("Family", "all")
+    until(lambda: theirs.exists() and len(os.listdir(theirs)) == 40, ARRIVES_S)
     seen = describe(anna.at("Family", "all"))
 
     def unmount() -> None:

@@ -10,7 +10,7 @@ from sharefs.errors import DiskFull
 from sharefs.records.ids import ROOT, DeviceId
 from sharefs.store import layer
 from sharefs.store.drafts import NOTE_ATTRIBUTE, DraftBase, DraftNote, Drafts
-from sharefs.store.written import Written
+from sharefs.store.written import Written, is_finished
 from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, item
 
 NEW = DraftNote(1, FAMILY, ROOT, "report.odt", None)
@@ -148,3 +148,20 @@ def test_a_full_disk_says_so_and_leaves_no_draft(
     with pytest.raises(DiskFull):
         drafts.create(NEW)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_draft_that_is_published_while_somebody_looks_is_not_there(
+    drafts: Drafts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the node goes down, and looks what could not be published."""
+    going, staying = (closed(drafts.create(NEW)) for _ in range(2))
+    listed = [going.with_name("gone before"), going, staying]
+
+    def look(path: Path) -> bool:
+        if path == going:
+            path.unlink()
+        return is_finished(path)
+
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    monkeypatch.setattr("sharefs.store.drafts.is_finished", look)
+    assert [each.path for each in drafts.noted()] == [staying]
