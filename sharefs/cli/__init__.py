@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         complain(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            # Python would try again, and complain, at its end.
+        if error.errno in (errno.ENOSPC, errno.EPIPE):
+            # Python would try again at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if error.errno == errno.EPIPE:
+                sys.exit(1)
             complain("There is no room for what was to be printed.")
             sys.exit(DiskFull.exit_code)
         complain(_note_unexpected(invocation, error))

@@ -1,6 +1,7 @@
 """Each command, against a node in memory that the real API serves on a real socket."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -59,6 +60,10 @@ class Shell:
         return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
 
 
+BUFFERED = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+"""As most people's: what is printed goes out at the end."""
+
+
 @pytest.fixture
 def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(tmp_path / "home", capsys)
@@ -111,8 +116,21 @@ def test_the_version_is_printed(shell: Shell) -> None:
 def test_what_can_not_be_printed_for_lack_of_room_is_told() -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "sharefs", "--version"]
-        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (ran.returncode, ran.stderr) == (6, "There is no room for what was to be printed.\n")
+        for environment in ({**os.environ, "PYTHONUNBUFFERED": "1"}, BUFFERED):
+            ran = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+            )
+            told = (6, "There is no room for what was to be printed.\n")
+            assert (ran.returncode, ran.stderr) == told
+
+
+def test_who_reads_no_further_is_told_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "sharefs", "--version"]
+    with open(writing, "w") as closed:
+        ran = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, env=BUFFERED)
+    assert (ran.returncode, ran.stderr) == (1, b"")
 
 
 def test_a_wrong_option_is_a_usage_error(shell: Shell) -> None:

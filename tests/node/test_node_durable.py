@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sharefs.node import node
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.records.ids import DeviceId, PublicKey
@@ -132,6 +133,12 @@ def edit_and_be_asked(anna: Party, mallory: Raw, disk: SyncedDisk) -> None:
     disk.go_on.set()
     until(lambda: disk.early or len(mallory.heard(Push)) >= 4)
     until(lambda: disk.early or Summary in disk.said)
+
+
+@pytest.fixture(autouse=True)
+def roomy_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs that wait for the test take none of the threads that publish."""
+    monkeypatch.setattr(node, "POOL_THREADS", 8)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ def both_have_two_versions(anna: Party, bob: Party, film: bytes) -> None:
     anna.write("film", film)
     agree("film", anna, bob)
     assert same(bob.read("film"), film)
+    # What is read is on the disk a moment later.
+    until(lambda: bob.there("film").local == SIZE_BYTES)
     change(anna, "film", 3 * MIB, b"new")
     agree("film", anna, bob)
     assert same(bob.read("film"), changed(film, 3 * MIB, b"new"))

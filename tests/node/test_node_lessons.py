@@ -101,7 +101,8 @@ def test_a_lost_database_does_not_fetch_everything_again(anna: Party, bob: Party
     content = bob.there("a.txt").content
     assert content is not None
     until(lambda: bob.node.state.contents.local_bytes(content) == 100_000, "it is recognised")
-    assert bob.node.desk.describe(bob.there("b.txt"))["state"] == "ghost", "and nothing is fetched"
+    until(lambda: bob.node.desk.describe(bob.there("b.txt"))["state"] == "ghost")
+    assert bob.there("b.txt").local == 0, "and nothing is fetched"
     anna.down()
     assert bob.read("a.txt") == b"a" * 100_000
 
