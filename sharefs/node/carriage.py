@@ -41,7 +41,17 @@ from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.snapshot import Progress, Standing
 from sharefs.wire.message import TransferMessage
-from sharefs.wire.transfer import Ask, Cancel, Chunk, Have, Lack, Later, Offer, WantChunks
+from sharefs.wire.transfer import (
+    Ask,
+    Cancel,
+    Chunk,
+    Dropped,
+    Have,
+    Lack,
+    Later,
+    Offer,
+    WantChunks,
+)
 
 log = logging.getLogger("sharefs.node")
 
@@ -216,7 +226,7 @@ class Carriage:
                 self.serving.cancelled(device, message)
             case Chunk():
                 self._chunk_arrived(device, message, payload)
-            case Offer() | Have() | Lack() | Later():
+            case Offer() | Have() | Lack() | Later() | Dropped():
                 self._run(events.Received(device, message))
 
     def _chunk_arrived(self, device: DeviceId, message: Chunk, payload: memoryview | None) -> None:

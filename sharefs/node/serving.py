@@ -32,6 +32,7 @@ from sharefs.wire.transfer import (
     Ask,
     Cancel,
     Chunk,
+    Dropped,
     Lack,
     Offer,
     WantChunks,
@@ -73,6 +74,10 @@ class _Ready:
     data: memoryview
     start: int
 
+    @property
+    def is_begun(self) -> bool:
+        return self.start > self.chunk.start
+
     def piece(self, size_bytes: int) -> tuple[bytes, memoryview]:
         """The next one, of so many bytes at the most, as a message."""
         chunk = self.chunk
@@ -85,6 +90,8 @@ class _Line:
     """What one device waits for. `held` is what is being read, or was read and is not sent."""
 
     wanted: deque[_Wanted] = field(default_factory=deque)
+    reading: list[_Wanted] = field(default_factory=list)
+    """What comes from the pool and is not in here was cancelled."""
     ready: deque[_Ready] = field(default_factory=deque)
     held_chunks: int = 0
     held_bytes: int = 0
@@ -97,6 +104,26 @@ class _Line:
     def release(self, chunk: _Wanted) -> None:
         self.held_chunks -= 1
         self.held_bytes -= chunk.size
+
+    def drop(self, cancel: Cancel) -> tuple[int, ...]:
+        """Send none of these, unless it is begun. Those of which nothing will come."""
+
+        def is_meant(chunk: _Wanted) -> bool:
+            return chunk.content == cancel.content and chunk.index in cancel.indexes
+
+        def is_sent(ready: _Ready) -> bool:
+            return not is_meant(ready.chunk) or (ready.is_begun and not cancel.begun)
+
+        unread = [*self.wanted, *self.reading]
+        unsent = [ready.chunk for ready in self.ready if not is_sent(ready)]
+        self.wanted = deque(chunk for chunk in self.wanted if not is_meant(chunk))
+        # Those give back their room when the pool is done with them.
+        self.reading = [chunk for chunk in self.reading if not is_meant(chunk)]
+        self.ready = deque(filter(is_sent, self.ready))
+        for chunk in unsent:
+            self.release(chunk)
+        dropped = {chunk.index for chunk in (*filter(is_meant, unread), *unsent)}
+        return tuple(sorted(dropped - {r.chunk.index for r in self.ready if is_meant(r.chunk)}))
 
 
 class Serving:
@@ -220,18 +247,10 @@ class Serving:
     def cancelled(self, device: DeviceId, cancel: Cancel) -> None:
         """Do not send these, but what the sockets have already."""
         line = self._lines.get(device)
-        if line is None:
-            return
-
-        def cancelled(chunk: _Wanted) -> bool:
-            return chunk.content == cancel.content and chunk.index in cancel.indexes
-
-        line.wanted = deque(chunk for chunk in line.wanted if not cancelled(chunk))
-        for ready in line.ready:
-            if cancelled(ready.chunk):
-                line.release(ready.chunk)
-        line.ready = deque(each for each in line.ready if not cancelled(each.chunk))
-        self._read()
+        dropped = line.drop(cancel) if line else ()
+        if dropped:
+            self._state.send(device, Dropped(cancel.space, cancel.content, dropped))
+            self._read()
 
     def gone(self, device: DeviceId) -> None:
         """It waits for nothing any more."""
@@ -246,6 +265,7 @@ class Serving:
             device, line, chunk = found
             line.wanted.remove(chunk)
             self.turns.took(device, chunk)
+            line.reading.append(chunk)
             line.held_chunks += 1
             line.held_bytes += chunk.size
             # The others come before its next one.
@@ -278,11 +298,15 @@ class Serving:
         self, device: DeviceId, line: _Line, chunk: _Wanted, data: bytes, damage: str
     ) -> None:
         self._reading -= 1
-        if self._lines.get(device) is line and not damage:
-            line.ready.append(_Ready(chunk, memoryview(data), chunk.start))
-        elif damage:
+        is_wanted = chunk in line.reading
+        if is_wanted:
+            line.reading.remove(chunk)
+        if damage:
             self._tell_of_damage(chunk.local, damage)
             self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
+        if is_wanted and not damage:
+            line.ready.append(_Ready(chunk, memoryview(data), chunk.start))
+        else:
             line.release(chunk)
         self._read()
 

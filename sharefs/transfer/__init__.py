@@ -7,7 +7,8 @@ which note it in the `books`. `stages` tells where a content stands, `asking` wh
 which ones few have, `credit` how much may be under way, `limits` how fast bytes may come; `content`
 and `peers` are what is known of each, `bitmap` sets of chunks, `line` and `timers` who is next and
 when, `snapshot` what a person is shown, `ahead` what a reader will want next; `tidings` tells
-others of what comes here, and `yielding` makes room on a full link.
+others of what comes here, `yielding` makes room on a full link, and `sparing` cancels what nobody
+wants any more.
 
 Rejected: a heap of chunks for each priority (a holder of some chunks makes it skip, and put back,
 most of them; sets of chunks as whole numbers answer "the first that is wanted and that this

@@ -94,7 +94,7 @@ class Arrivals:
         peer.flow.forget((content.id, index))
         self._books.hungry[device] = None
         if space := content.space_for(peer):
-            self._books.do(effects.Send(device, Cancel(space, content.id, (index,))))
+            self._books.do(effects.Send(device, Cancel(space, content.id, (index,), begun=True)))
 
     def stored(self, event: events.StoreEvent) -> None:
         """What the disk made of a content."""

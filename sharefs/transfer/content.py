@@ -1,7 +1,8 @@
 """What is known of one content that is wanted: what is here, on its way, and who holds it?
 
 Invariant: `busy` is the chunks that are here, asked for, or being stored, so that
-`wanted[priority] & ~busy` is what is still to be asked for. `seconds` is of chunks in `requested`.
+`wanted[priority] & ~busy` is what is still to be asked for. `seconds` and `cancelled` are of chunks
+in `requested`.
 """
 
 from bisect import bisect_left, bisect_right
@@ -106,6 +107,8 @@ class Content:
         self.requested: dict[int, DeviceId] = {}
         self.seconds: dict[int, DeviceId] = {}
         """Of some of these chunks, whom they were asked of as well."""
+        self.cancelled: set[int] = set()
+        """Those of these chunks that were cancelled: they come, or their holder drops them."""
         self.storing: dict[int, int] = {}
         """Chunks being verified and written, with the bytes they take up in memory."""
         self.waiters: dict[int, Waiter] = {}
@@ -295,6 +298,7 @@ class Content:
     def _unask(self, index: int) -> None:
         self.requested.pop(index, None)
         self.seconds.pop(index, None)
+        self.cancelled.discard(index)
 
     def store(self, index: int, size_bytes: int) -> None:
         """A chunk is being stored."""

@@ -14,7 +14,7 @@ from sharefs.transfer.content import MISFIT, Content, Stage
 from sharefs.transfer.offers import manifest_in, verify_whole
 from sharefs.transfer.peers import Peer
 from sharefs.transfer.stages import Stages
-from sharefs.wire.transfer import Have, Lack, Later, Offer
+from sharefs.wire.transfer import Dropped, Have, Lack, Later, Offer
 
 LOSSES_MAX = 2
 """A device that did not deliver chunks of a content this often is no longer taken for a holder."""
@@ -44,7 +44,9 @@ class Devices:
             case events.Received(device, message):
                 self._received(device, message, now)
 
-    def _received(self, device: DeviceId, message: Offer | Have | Lack | Later, now: float) -> None:
+    def _received(
+        self, device: DeviceId, message: Offer | Have | Lack | Later | Dropped, now: float
+    ) -> None:
         peer = self._books.peers.get(device)
         content = self._books.contents.get(message.content)
         if peer is None or content is None:
@@ -59,6 +61,8 @@ class Devices:
                 self._lacking(peer, content, message)
             case Later():
                 peer.flow.excuse(now)
+            case Dropped():
+                self._dropped(peer, content, message)
         self._books.touch(content.id)
 
     def _peer_up(self, event: events.PeerUp, now: float) -> None:
@@ -141,6 +145,13 @@ class Devices:
         self._books.hungry[peer.device] = None
         if not holder.chunks & bitmap.span(0, content.layout.count):
             del content.holders[peer.device]
+
+    def _dropped(self, peer: Peer, content: Content, dropped: Dropped) -> None:
+        for index in dropped.indexes:
+            if index in content.cancelled and peer.device in content.asked_of(index):
+                content.unrequest(index, peer.device)
+                peer.flow.forget((content.id, index))
+        self._books.hungry[peer.device] = None
 
     def time_out(self, device: DeviceId, now: float) -> None:
         """Take what a device did not deliver in time for lost."""

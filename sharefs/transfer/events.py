@@ -8,7 +8,7 @@ from sharefs.errors import UserError
 from sharefs.records.content import Manifest
 from sharefs.records.ids import ContentId, DeviceId, SpaceId
 from sharefs.transfer.limits import Limit
-from sharefs.wire.transfer import Have, Lack, Later, Offer
+from sharefs.wire.transfer import Dropped, Have, Lack, Later, Offer
 
 
 class Priority(IntEnum):
@@ -62,7 +62,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """The waiter gave up. What was asked for already is still kept when it comes."""
+    """The waiter gave up. What was asked for already is cancelled, and kept if it comes."""
 
     waiter: int
 
@@ -83,8 +83,8 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """All who wait for a content are to be told this. What was asked for already is still kept
-    when it comes."""
+    """All who wait for a content are to be told this. What was asked for already is cancelled,
+    and kept if it comes."""
 
     content: ContentId
     error: UserError
@@ -129,7 +129,7 @@ class Received:
     """An answer from a device."""
 
     device: DeviceId
-    message: Offer | Have | Lack | Later
+    message: Offer | Have | Lack | Later | Dropped
 
 
 @dataclass(frozen=True, slots=True)

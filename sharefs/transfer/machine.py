@@ -14,7 +14,8 @@ a fetch. Each content stands at a stage:
 A chunk is *wanted*, then *requested* from one device (or, if that one is slow, from a second one
 too), then *storing* (verified and written by `node`), then here. It goes back to wanted when the
 device loses it, lacks it, goes away, or sent something else; in the last case the device is not
-asked about that content again. What comes late is still kept.
+asked about that content again. What nobody wants any more is cancelled (`sparing`). What comes late
+is still kept.
 
 What it does not do: touch the bytes of chunks (only small contents that came whole are checked
 here), or say no twice: answers from devices that were not asked, and whatever concerns contents
@@ -41,6 +42,7 @@ from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.peers import short_name
 from sharefs.transfer.snapshot import Progress, Standing, progress_of, standing_of
+from sharefs.transfer.sparing import Sparing
 from sharefs.transfer.stages import Stages
 from sharefs.transfer.wants import Wants
 from sharefs.wire.transfer import Ask
@@ -55,6 +57,7 @@ class Transfer:
         self._wants = Wants(self._books)
         self._devices = Devices(self._books, self._stages)
         self._arrivals = Arrivals(self._books, self._stages)
+        self._sparing = Sparing(self._books)
         self._timer_at: float | None = None
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -126,6 +129,7 @@ class Transfer:
             self._books.touch(content_id)
         while (device := self._books.peer_timers.pop_due(now)) is not None:
             self._devices.time_out(device, now)
+        self._sparing.fire(now)
         if self._books.schedule.is_due(now):
             self._books.hungry.update(dict.fromkeys(self._books.peers))
 
@@ -171,6 +175,7 @@ class Transfer:
         dues = (
             self._books.content_timers.earliest(),
             self._books.peer_timers.earliest(),
+            self._sparing.earliest(),
             self._books.schedule.look_at,
             self._books.schedule.second_at,
         )
@@ -181,6 +186,7 @@ class Transfer:
 
     def _review(self, content: Content, now: float) -> None:
         self._books.satisfy(content, content.satisfied())
+        self._sparing.look(content, now)
         if not content.waiters:
             self._stages.retire(content)
         elif content.paused:

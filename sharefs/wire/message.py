@@ -42,6 +42,7 @@ TransferMessage = (
     | transfer.WantChunks
     | transfer.Have
     | transfer.Cancel
+    | transfer.Dropped
     | transfer.Chunk
     | transfer.Lack
     | transfer.Later

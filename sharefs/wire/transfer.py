@@ -62,6 +62,16 @@ class Cancel(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, t
     space: SpaceId
     content: ContentId
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
+    begun: bool = False
+    """Nor the rest of those of which a part is on its way: they came from somebody else."""
+
+
+class Dropped(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=46):
+    """Of what you cancelled, these will not come; the others are on their way."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
 
 
 class Chunk(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=35):

@@ -15,7 +15,7 @@ from sharefs.spaces.ticket import Address, Door
 from sharefs.wire.message import Message, encode_message
 from sharefs.wire.session import Bye, Hello, Ping, Pong, Redeemed, Refused
 from sharefs.wire.sync import Page, Pull, PullRoster, RosterOperations, Summary
-from sharefs.wire.transfer import Ask, Cancel, Chunk, Have, Lack, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Chunk, Dropped, Have, Lack, Offer, WantChunks
 from tests import shapes
 from tests.node.node_parties import Party, Raw, until
 
@@ -37,6 +37,7 @@ def messages(space: SpaceId, content: ContentId) -> list[Message]:
         WantChunks(space, content, (0, 7, 8, 2**31)),
         Have(space, content, (0, 2**31)),
         Cancel(space, content, (0, 2**31)),
+        Dropped(space, content, (0, 2**31)),
         Chunk(space, content, 2**31),
         Lack(space, content, (0, 2**31)),
     ]
@@ -239,6 +240,7 @@ def test_what_is_cancelled_is_not_sent(
     until(lambda: {chunk.index for chunk in mallory.heard(Chunk)} >= {1, 2, 3, 4})
     mallory.settle()
     assert {chunk.index for chunk in mallory.heard(Chunk)} == {1, 2, 3, 4}
+    assert [each.indexes for each in mallory.heard(Dropped)] == [(0, *indexes[5:])]
     assert line.held_bytes == line.held_chunks == 0
 
 

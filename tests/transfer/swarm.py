@@ -12,7 +12,7 @@ from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
-from sharefs.wire.transfer import Ask, Cancel, Have, Lack, Later, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Dropped, Have, Lack, Later, Offer, WantChunks
 from tests.transfer.transfer_network import SPACE, File
 
 STORE_S = 0.002
@@ -27,7 +27,7 @@ class Chunk:
     index: int
 
 
-Said = Ask | Offer | WantChunks | Cancel | Have | Lack | Later | Chunk
+Said = Ask | Offer | WantChunks | Cancel | Dropped | Have | Lack | Later | Chunk
 
 
 @dataclass
@@ -48,7 +48,8 @@ class Member:
     sent_bytes: int = 0
     received_bytes: int = 0
     reports: list[effects.Report] = field(default_factory=list)
-    cancelled: set[tuple[DeviceId, ContentId, int]] = field(default_factory=set)
+    queue: dict[tuple[DeviceId, ContentId, int], int] = field(default_factory=dict)
+    """Chunks that are to be sent, by the number of the want."""
 
 
 class Swarm:
@@ -157,7 +158,7 @@ class Swarm:
             case WantChunks():
                 self._serve(member, sender, message)
             case Cancel():
-                member.cancelled |= {(sender, message.content, i) for i in message.indexes}
+                self._drop(member, sender, message)
             case Chunk():
                 self._arrived(member, self.members[sender], message)
             case _:
@@ -175,7 +176,6 @@ class Swarm:
 
     def _serve(self, member: Member, sender: DeviceId, want: WantChunks) -> None:
         for index in want.indexes:
-            member.cancelled.discard((sender, want.content, index))
             if not member.have.get(want.content, 0) >> index & 1:
                 self._say(member, sender, Lack(SPACE, want.content, (index,)))
                 continue
@@ -185,11 +185,23 @@ class Swarm:
                 self.files[want.content].manifest.lengths[index] / member.up_bytes_per_s
             )
             chunk = Chunk(want.content, index)
-            self.at(began, partial(self._begin, member, sender, chunk, member.free_at))
+            number = self._number
+            member.queue[sender, want.content, index] = number
+            self.at(began, partial(self._begin, member, sender, chunk, member.free_at, number))
 
-    def _begin(self, member: Member, sender: DeviceId, chunk: Chunk, free_at: float) -> None:
-        if (sender, chunk.content, chunk.index) in member.cancelled or not member.online:
+    def _drop(self, member: Member, sender: DeviceId, cancel: Cancel) -> None:
+        keys = [(sender, cancel.content, index) for index in cancel.indexes]
+        dropped = tuple(key[2] for key in keys if member.queue.pop(key, None) is not None)
+        if dropped:
+            self._say(member, sender, Dropped(SPACE, cancel.content, dropped))
+
+    def _begin(
+        self, member: Member, sender: DeviceId, chunk: Chunk, free_at: float, number: int
+    ) -> None:
+        key = (sender, chunk.content, chunk.index)
+        if member.queue.get(key) != number or not member.online:
             return
+        del member.queue[key]
         member.sent_bytes += self.files[chunk.content].manifest.lengths[chunk.index]
         self._say(member, sender, chunk, free_at - self.now)
 

@@ -27,7 +27,7 @@ def test_what_is_paused_comes_no_further_and_goes_on_where_it_was() -> None:
     network.do(events.Resumed(waiter))
     network.run()
     assert waiter in network.satisfied
-    assert len(network.wants) == 400
+    assert len(network.came) == 400
 
 
 def test_what_is_wanted_while_it_is_paused_is_not_even_asked_about() -> None:

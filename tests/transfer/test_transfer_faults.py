@@ -141,6 +141,7 @@ def sound(machine: Transfer) -> None:
     for content in machine._books.contents.values():
         busy = content.have
         assert content.seconds.keys() <= content.requested.keys()
+        assert content.cancelled <= content.requested.keys()
         for index, device in content.seconds.items():
             assert content.requested[index] != device, "the second is another"
         for index in (*content.requested, *content.storing):

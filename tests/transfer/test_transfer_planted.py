@@ -5,7 +5,24 @@ from collections.abc import Callable
 import pytest
 
 from sharefs.transfer import bitmap
-from tests.transfer import test_transfer_failures, test_transfer_seconds, test_transfer_swarm
+from sharefs.transfer.content import Content
+from sharefs.transfer.sparing import Sparing
+from tests.transfer import (
+    test_transfer_failures,
+    test_transfer_seconds,
+    test_transfer_sparing,
+    test_transfer_swarm,
+)
+
+_cancel = Sparing._cancel
+
+
+def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
+    """Takes what was cancelled for what does not come."""
+    _cancel(sparing, content)
+    for index in list(content.cancelled):
+        for device in content.asked_of(index):
+            content.unrequest(index, device)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +67,26 @@ from tests.transfer import test_transfer_failures, test_transfer_seconds, test_t
             "arrivals.Arrivals._cancel",
             lambda *_: None,
             test_transfer_seconds.test_what_came_from_one_is_cancelled_at_the_other,
+        ),
+        (
+            "sparing._in_vain",
+            lambda _: [],
+            test_transfer_sparing.test_what_a_fetch_that_is_let_go_had_asked_for_comes_no_more,
+        ),
+        (
+            "sparing.LINGER_S",
+            0.0,
+            test_transfer_sparing.test_what_is_wanted_again_at_once_is_not_cancelled,
+        ),
+        (
+            "devices.Devices._dropped",
+            lambda *_: None,
+            test_transfer_sparing.test_what_is_paused_or_cancelled_by_a_person_comes_no_more,
+        ),
+        (
+            "sparing.Sparing._cancel",
+            _cancel_and_forget,
+            test_transfer_sparing.test_what_is_cancelled_and_wanted_again_comes_once,
         ),
         (
             "tidings.Tidings.news",

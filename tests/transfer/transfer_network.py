@@ -22,7 +22,15 @@ from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.machine import Transfer
-from sharefs.wire.transfer import SMALL_CONTENT_SIZE_BYTES_MAX, Ask, Cancel, Lack, Offer, WantChunks
+from sharefs.wire.transfer import (
+    SMALL_CONTENT_SIZE_BYTES_MAX,
+    Ask,
+    Cancel,
+    Dropped,
+    Lack,
+    Offer,
+    WantChunks,
+)
 
 SPACE = SpaceId(b"s" * 32)
 ME = DeviceId(b"m" * 16)
@@ -77,8 +85,8 @@ class Holder:
     mute: bool = False
     """Takes everything, answers nothing."""
     withholds_chunks: bool = False
-    cancelled: set[tuple[ContentId, int]] = field(default_factory=set)
-    """Chunks that are not sent, although their turn would still have come."""
+    queue: dict[tuple[ContentId, int], list["Sending"]] = field(default_factory=dict)
+    """Chunks that are to be sent, or being sent."""
     loses: list[type] = field(default_factory=list)
     """Each entry: one answer to a message of that type gets lost."""
 
@@ -86,6 +94,18 @@ class Holder:
         for file in files:
             self.held[file.id] = (file, chunks)
         return self
+
+
+@dataclass(eq=False)
+class Sending:
+    """A chunk that goes out in this time, unless it is cancelled."""
+
+    begins_at: float
+    ends_at: float
+    cancelled: bool = False
+
+    def cancel(self, now: float, *, begun: bool) -> None:
+        self.cancelled |= now < (self.ends_at if begun else self.begins_at)
 
 
 class Network:
@@ -101,6 +121,8 @@ class Network:
         self.asks: list[tuple[float, DeviceId, Ask]] = []
         self.wants: list[tuple[float, DeviceId, ContentId, int]] = []
         self.cancels: list[tuple[float, DeviceId, int]] = []
+        self.came: list[tuple[float, int]] = []
+        """The chunks, whether of use or not."""
         self.bytes_in_vain = 0
         """Of chunks that were here already."""
         self.bytes_from: dict[DeviceId, int] = {}
@@ -252,9 +274,8 @@ class Network:
             offer = _offer(holder, message, held)
             self._arrive(holder, len(offer.data), events.Received(holder.device, offer))
         elif isinstance(message, Cancel):
-            holder.cancelled |= {(message.content, index) for index in message.indexes}
+            self._drop(holder, message)
         elif held:
-            holder.cancelled -= {(message.content, index) for index in message.indexes}
             for index in message.indexes:
                 if not held[1] >> index & 1:
                     lack = Lack(SPACE, message.content, (index,))
@@ -265,22 +286,44 @@ class Network:
     def _send_chunk(self, holder: Holder, file: File, index: int) -> None:
         size = file.manifest.lengths[index]
         arrived = events.ChunkArrived(holder.device, file.id, index, size)
-        self._arrive(holder, size, arrived)
+        sending = self._arrive(holder, size, arrived)
+        holder.queue.setdefault((file.id, index), []).append(sending)
 
-    def _arrive(self, holder: Holder, size: int, event: Event) -> None:
-        holder.free_at = max(self.now, holder.free_at) + size / holder.bytes_per_s
+    def _drop(self, holder: Holder, cancel: Cancel) -> None:
+        dropped = []
+        for index in cancel.indexes:
+            sendings = holder.queue.get((cancel.content, index), [])
+            for sending in sendings:
+                sending.cancel(self.now, begun=cancel.begun)
+            if sendings and all(sending.cancelled for sending in sendings):
+                dropped.append(index)
+        if dropped and Dropped not in holder.loses:
+            said = Dropped(SPACE, cancel.content, tuple(dropped))
+            self.at(holder.latency_s, lambda: self._hear(holder, said))
+
+    def _hear(self, holder: Holder, said: Dropped) -> None:
+        if self.holders.get(holder.device) is holder:
+            self.do(events.Received(holder.device, said))
+
+    def _arrive(self, holder: Holder, size: int, event: Event) -> Sending:
+        begins_at = max(self.now, holder.free_at)
+        holder.free_at = begins_at + size / holder.bytes_per_s
         delay_s = holder.free_at - self.now + holder.latency_s
-        self.at(delay_s, lambda: self._deliver(holder, event))
+        sending = Sending(begins_at, holder.free_at)
+        self.at(delay_s, lambda: self._deliver(holder, event, sending))
+        return sending
 
-    def _deliver(self, holder: Holder, event: Event) -> None:
+    def _deliver(self, holder: Holder, event: Event, sending: Sending) -> None:
         if self.holders.get(holder.device) is not holder:
             return
         if not isinstance(event, events.ChunkArrived):
             self.do(event)
             return
-        if (event.content, event.index) in holder.cancelled:
+        holder.queue[event.content, event.index].remove(sending)
+        if sending.cancelled:
             self._unsafe_bytes -= event.size_bytes
             return
+        self.came.append((self.now, event.index))
         worth = self.machine.expects(event.device, event.content, event.index)
         self.bytes_in_vain += 0 if worth else event.size_bytes
         self.do(event)

@@ -1,0 +1,149 @@
+"""What a device does not want any more is not sent to it, and what it wants again comes once."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from sharefs.mesh.events import Channel
+from sharefs.node import serving as serving_module
+from sharefs.node.serving import _Line
+from sharefs.records.content import MIB
+from sharefs.records.ids import ContentId, PublicKey, SpaceId
+from sharefs.wire.message import decode_message
+from sharefs.wire.session import Hello
+from sharefs.wire.transfer import Cancel, Chunk, Dropped, WantChunks
+from tests.node.node_parties import Party, Raw, agree, raw_member, until
+
+Asked = tuple[SpaceId, ContentId, tuple[int, ...]]
+
+
+@pytest.fixture
+def asked(anna: Party) -> Asked:
+    """A file of some chunks."""
+    anna.write("film.mkv", random.Random(7).randbytes(5 * MIB))
+    content = anna.there("film.mkv").content
+    assert content is not None
+    local = anna.node.state.contents.known(content)
+    assert local is not None
+    assert local.manifest is not None
+    assert len(local.manifest.lengths) > 4
+    return anna.replica().id, content, tuple(range(len(local.manifest.lengths)))
+
+
+@pytest.fixture
+def mallory(anna: Party, bob: Party, asked: Asked) -> Iterator[Raw]:
+    agree("film.mkv", anna, bob)
+    raw = raw_member(bob, anna)
+    raw.say(Hello((), (anna.replica().id,), (), False))
+    raw.settle()
+    yield raw
+    raw.close()
+
+
+class Socket:
+    """Takes so many pieces, and then none before it is opened."""
+
+    def __init__(self, party: Party, monkeypatch: pytest.MonkeyPatch, pieces: int = 0) -> None:
+        self.pieces = pieces
+        self._send = party.node.state.mesh.send
+        monkeypatch.setattr(party.node.state.mesh, "send", self.send)
+
+    def send(self, key: PublicKey, channel: Channel, frames: tuple[bytes, ...]) -> bool:
+        if channel is Channel.BULK and isinstance(decode_message(frames[0]), Chunk):
+            if not self.pieces:
+                return False
+            self.pieces -= 1
+        return self._send(key, channel, frames)
+
+    def open(self) -> None:
+        self.pieces = 10_000
+
+
+def line_at(party: Party) -> _Line:
+    (line,) = until(
+        lambda: party.node.loop.call(lambda: list(party.node.carriage.serving._lines.values()))
+    )
+    return line
+
+
+def begun(mallory: Raw) -> Counter[int]:
+    """How often each chunk came from its beginning."""
+    return Counter(chunk.index for chunk in mallory.heard(Chunk) if not chunk.start)
+
+
+def test_what_is_cancelled_and_wanted_again_comes_once(
+    anna: Party, mallory: Raw, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, content, indexes = asked
+    socket = Socket(anna, monkeypatch)
+    mallory.say(WantChunks(space, content, indexes))
+    line = line_at(anna)
+    until(lambda: len(line.ready) == len(indexes))
+    mallory.say(Cancel(space, content, indexes), WantChunks(space, content, indexes))
+    mallory.settle()
+    assert [each.indexes for each in mallory.heard(Dropped)] == [indexes]
+    socket.open()
+    until(lambda: set(begun(mallory)) == set(indexes))
+    mallory.settle()
+    assert set(begun(mallory).values()) == {1}
+    until(lambda: not line.held_chunks)
+    assert not line.held_bytes
+
+
+def test_what_is_cancelled_while_it_is_read_is_not_sent_and_comes_once_if_it_is_wanted_again(
+    anna: Party, mallory: Raw, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, content, indexes = asked
+    local = anna.node.state.contents.known(content)
+    assert local is not None
+    goes_on, read = threading.Event(), type(local).read_chunk
+
+    def read_when_told(self: object, index: int) -> bytes:
+        goes_on.wait(10)
+        return read(self, index)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(local), "read_chunk", read_when_told)
+    mallory.say(WantChunks(space, content, indexes))
+    line = line_at(anna)
+    until(lambda: line.reading)
+    mallory.say(Cancel(space, content, indexes))
+    assert mallory.hears(Dropped).indexes == indexes
+    mallory.say(WantChunks(space, content, indexes[:2]))
+    mallory.settle()
+    goes_on.set()
+    until(lambda: set(begun(mallory)) == set(indexes[:2]))
+    mallory.settle()
+    assert begun(mallory) == Counter(indexes[:2])
+    until(lambda: not line.held_chunks)
+    assert not line.held_bytes
+
+
+@pytest.mark.parametrize("duplicate", [False, True])
+def test_of_a_chunk_that_is_partly_sent_the_rest_comes_unless_another_has_sent_it(
+    duplicate: bool,
+    anna: Party,
+    mallory: Raw,
+    asked: Asked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 1000)
+    monkeypatch.setattr(serving_module, "PIECE_S", 0.0)
+    space, content, indexes = asked
+    socket = Socket(anna, monkeypatch, pieces=3)
+    mallory.say(WantChunks(space, content, indexes))
+    line = line_at(anna)
+    until(lambda: len(mallory.heard(Chunk)) == 3 and len(line.ready) == len(indexes))
+    first = line.ready[0].chunk.index
+    mallory.say(Cancel(space, content, indexes, duplicate))
+    dropped = mallory.hears(Dropped).indexes
+    assert set(indexes) - set(dropped) == (set() if duplicate else {first})
+    size = line.ready[0].chunk.size if line.ready else 0
+    socket.open()
+    until(lambda: not line.held_chunks)
+    mallory.settle()
+    pieces = -(-size // 1000) if not duplicate else 3
+    until(lambda: len(mallory.heard(Chunk)) == pieces)
+    assert begun(mallory) == Counter([first])
