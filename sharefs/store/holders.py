@@ -5,11 +5,12 @@ schema says. Those of other devices are what they said last, also while they are
 """
 
 import sqlite3
+from dataclasses import dataclass
 
 from blake3 import blake3
 
 from sharefs.records.ids import Coordinate, DeviceId, Incarnation
-from sharefs.records.intervals import Interval, Intervals, clipped, spliced
+from sharefs.records.intervals import Interval, Intervals, clipped, spliced, union
 from sharefs.store.sums import Author
 
 OURS = DeviceId(b"")
@@ -123,6 +124,16 @@ class Holders:
             "UPDATE holder SET spoken = max(spoken, ?) WHERE number = ?", (upto, number)
         )
 
+    def add_up(self, number: int) -> None:
+        """Make the intervals of an account, and what they add up to, what they are to be."""
+        rows = self._connection.execute("SELECT first, last FROM held WHERE holder = ?", (number,))
+        intervals = union(rows.fetchall())
+        self._connection.execute("DELETE FROM held WHERE holder = ?", (number,))
+        self._connection.execute(
+            "UPDATE holder SET count = 0, sum = ? WHERE number = ?", (bytes(16), number)
+        )
+        self._replace(number, (), intervals)
+
     def _number(self, space: int, device: DeviceId, author: Author) -> int | None:
         row = self._connection.execute(
             "SELECT number FROM holder WHERE space = ? AND device = ? AND author = ?"
@@ -167,12 +178,26 @@ class Holders:
         ).fetchone()
         self._connection.execute(
             "UPDATE holder SET count = count + ?, sum = ? WHERE number = ?",
-            (
-                len(new) - len(gone),
-                ((int.from_bytes(stood) + value) % _MODULUS).to_bytes(16),
-                number,
-            ),
+            (len(new) - len(gone), _sum(int.from_bytes(stood) + value), number),
         )
+
+
+@dataclass(slots=True)
+class Summing:
+    """What the intervals of an account add up to, one after another."""
+
+    count: int = 0
+    _value: int = 0
+
+    def add(self, interval: Interval) -> None:
+        """And this one."""
+        self.count += 1
+        self._value += _hash(interval)
+
+    @property
+    def total(self) -> bytes:
+        """As the schema says of `sum`."""
+        return _sum(self._value)
 
 
 def holders_at(connection: sqlite3.Connection, space: int, version: Coordinate) -> list[DeviceId]:
@@ -193,6 +218,10 @@ def holders_at(connection: sqlite3.Connection, space: int, version: Coordinate) 
     if spoken < sequence and device not in found:
         found.append(device)
     return found
+
+
+def _sum(value: int) -> bytes:
+    return (value % _MODULUS).to_bytes(16)
 
 
 def _hash(interval: Interval) -> int:

@@ -37,6 +37,22 @@ def is_landed(local: object) -> bool:
     return isinstance(local, LocalContent) and local.size >= DIRECT_CONTENT_SIZE_BYTES_MIN
 
 
+def has_landed(path: Path) -> bool:
+    """Whether what lies there is nothing but such places."""
+    if not path.is_file() or path.stat().st_size > PLACES_MAX * PLACE_SIZE_BYTES:
+        return False
+    with path.open("rb", buffering=0) as file:
+        heads = [_head(file.fileno(), number) for number in range(PLACES_MAX)]
+    return all(size <= CHUNK_SIZE_BYTES_MAX and (size or not any(id)) for id, _, size in heads)
+
+
+def _head(descriptor: int, number: int) -> tuple[ContentId, int, int]:
+    """Zeros where nothing was written."""
+    head = os.pread(descriptor, _HEAD.size, number * PLACE_SIZE_BYTES)
+    content, index, size = _HEAD.unpack(head.ljust(_HEAD.size, b"\0"))
+    return ContentId(content), index, size
+
+
 @dataclass(slots=True, eq=False)
 class Place:
     """Where the first `size` bytes of a chunk are."""
@@ -61,10 +77,9 @@ class Landing:
 
     def _load(self) -> None:
         for number in range(PLACES_MAX):
-            head = os.pread(self._descriptor, _HEAD.size, number * PLACE_SIZE_BYTES)
-            content, index, size = _HEAD.unpack(head.ljust(_HEAD.size, b"\0"))
+            content, index, size = _head(self._descriptor, number)
             if 0 < size <= CHUNK_SIZE_BYTES_MAX:
-                self._places[ContentId(content), index] = Place(number, size, False)
+                self._places[content, index] = Place(number, size, False)
                 self._free.remove(number)
         if not self._places:
             os.ftruncate(self._descriptor, 0)

@@ -89,13 +89,15 @@ class Layer:
     def load(cls, path: Path, base: Base) -> "Layer":
         """As it was left, with that base. Raises OSError."""
         value = os.getxattr(path, OVER_ATTRIBUTE)[_ID_SIZE_BYTES:]
-        kept, boot = value[:_KEPT_SIZE_BYTES], value[_KEPT_SIZE_BYTES:]
+        kept, boot = int.from_bytes(value[:_KEPT_SIZE_BYTES]), value[_KEPT_SIZE_BYTES:]
         marks = marks_of(path).read_bytes()
         if boot != this_boot():
             marks = marks.replace(_WRITTEN, b"\0")
         unsynced = [(page, page + 1) for page, mark in enumerate(marks) if mark == 1]
-        marks = marks.replace(_SYNCED, _WRITTEN).ljust(-(-base.size // PAGE_SIZE_BYTES), b"\0")
-        layer = cls(path, base, int.from_bytes(kept), bytearray(marks))
+        # A base that was damaged may be shorter than it was.
+        pages = -(-max(base.size, kept) // PAGE_SIZE_BYTES)
+        marks = marks.replace(_SYNCED, _WRITTEN).ljust(pages, b"\0")
+        layer = cls(path, base, kept, bytearray(marks))
         layer._unsynced = unsynced
         if boot != this_boot():
             # What is written from now on counts after a kill, and what was lost never does.

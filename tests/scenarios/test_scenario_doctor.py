@@ -3,7 +3,8 @@
 import sqlite3
 from contextlib import closing
 
-from tests.scenarios.group import Group, run, until
+from sharefs.store.holders import OURS, Holders
+from tests.scenarios.group import Group, Node, run, until
 from tests.scenarios.real_files import MIB, sha256, write_random
 
 
@@ -40,3 +41,39 @@ def test_a_damaged_home_is_mended_and_its_mount_is_right_again(group: Group) -> 
     assert sha256(anna.at("Family", "a", "film.mkv")) == sha256(original)
     anna.down()
     assert run(anna.command("doctor")).code == 0
+
+
+def test_what_is_told_wrongly_of_who_holds_what_is_mended_and_told_rightly(group: Group) -> None:
+    anna, bob = group.family("Anna", "Bob")
+    anna.shell("echo Anna > hers.txt")
+    bob.shell("echo Bob > his.txt")
+    until(lambda: anna.at("Family", "his.txt").exists(), 10)
+    until(lambda: bob.at("Family", "hers.txt").exists(), 10)
+    bob.shell("cat hers.txt")
+    holders(anna, "hers.txt", "Anna, Bob")
+    anna.down()
+    assert run(anna.command("doctor")).code == 0
+    with closing(sqlite3.connect(anna.home.database_file)) as connection:
+        for name, held in (("hers.txt", False), ("his.txt", True)):
+            device, incarnation, sequence = connection.execute(
+                "SELECT device, incarnation, sequence FROM entry WHERE name = ?", (name,)
+            ).fetchone()
+            at = ((sequence, sequence),) if held else ()
+            author = (device, incarnation)
+            Holders(connection).splice(1, OURS, author, sequence, sequence, at)
+        connection.commit()
+    found = run(anna.command("doctor"))
+    assert found.code == 1
+    assert "Family/hers.txt: All of it is here, and other members are not told" in found.output
+    assert "Family/his.txt: Other members are told that all of it is here" in found.output
+    assert run(anna.command("doctor", "--repair")).code == 0
+    assert run(anna.command("doctor")).code == 0
+    anna.up()
+    until(lambda: bob.sees_online("Anna"), 15)
+    holders(bob, "hers.txt", "Bob, Anna")
+    holders(bob, "his.txt", "Bob")
+
+
+def holders(node: Node, name: str, names: str) -> None:
+    path = node.at("Family", name)
+    until(lambda: node.xattr(path, "holders") == names, 20, f"{name} is told to be with {names}")

@@ -211,3 +211,20 @@ def test_what_has_little_in_common_is_copied(disk: Disk, film: bytes) -> None:
     assert local.layer is None
     come(local, data)
     assert same(local, data)
+
+
+def test_what_lies_over_a_content_whose_manifest_is_gone_is_not_here(
+    disk: Disk, film: bytes
+) -> None:
+    old = disk.publish(film)
+    new = lacking(disk, changed(film, 3 * MIB)).content
+    take_all(disk, new)
+    come(disk.contents.open(new, 0), changed(film, 3 * MIB))
+    disk.save()
+    assert disk.contents.open(new, 0).base is not None
+    with disk.store.transaction():
+        disk.store.connection.execute("DELETE FROM manifest WHERE content = ?", (old,))
+    disk.restart()
+    local = disk.contents.open(new, 0)
+    assert not local.complete
+    assert local.missing(6 * MIB, 1) != []

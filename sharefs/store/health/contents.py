@@ -22,7 +22,7 @@ from sharefs.records.content import (
     encode_manifest,
 )
 from sharefs.records.ids import ContentId
-from sharefs.store.bits import all_bits
+from sharefs.store.bits import all_bits, indexes_of
 from sharefs.store.connection import translated
 from sharefs.store.cutting import cut
 from sharefs.store.database import Store
@@ -30,6 +30,7 @@ from sharefs.store.drafts import Drafts
 from sharefs.store.elsewhere import chunk_rows
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
+from sharefs.store.landing import has_landed
 from sharefs.store.layer import Layer
 
 TOLD_BYTES_MIN = 50_000
@@ -99,8 +100,13 @@ def _manifest(id: ContentId, data: bytes | None) -> Manifest | None:
 
 
 def _layer(patient: Patient, path: Path, base: ContentId) -> Layer | None:
+    row = patient.reader.execute(
+        "SELECT bitmap, data FROM content JOIN manifest ON content = id WHERE id = ?", (base,)
+    ).fetchone()
+    bitmap, data = row or (None, None)
     try:
-        return Layer.load(path, _Below(base, _path(patient, base)))
+        below = _Below(base, _path(patient, base), _manifest(base, data), bitmap)
+        return Layer.load(path, below)
     except OSError:
         return None
 
@@ -108,12 +114,24 @@ def _layer(patient: Patient, path: Path, base: ContentId) -> Layer | None:
 class _Below:
     """A content over which another lies, as it is on the disk."""
 
-    def __init__(self, content: ContentId, path: Path) -> None:
+    def __init__(
+        self, content: ContentId, path: Path, manifest: Manifest | None, bitmap: bytes | None
+    ) -> None:
         self.content = content
-        self.manifest: Manifest | None = None
+        self.manifest = manifest
         self.leaners: set[object] = set()
         self._path = path
+        self._bitmap = bitmap
+        self._offsets = [0] if manifest is None else manifest.offsets()
         self.size = path.stat().st_size
+
+    def is_noted(self, start: int, end: int) -> bool:
+        """Whether these bytes are here, as far as can be told without reading them."""
+        if self.manifest is None or end > self.size:
+            return False
+        bits = self._bitmap
+        indexes = indexes_of(self._offsets, start, end)
+        return bits is None or all(bits[i >> 3] >> (i & 7) & 1 for i in indexes)
 
     def pread(self, offset: int, size: int) -> bytes:
         """As pread(2). Raises OSError."""
@@ -146,7 +164,7 @@ def _without_manifest(patient: Patient, id: ContentId, path: Path) -> Finding:
         else:
             _set_aside(patient, path)
 
-    return patient.mend(finding, make_anew)
+    return patient.mend_content(finding, id, make_anew)
 
 
 def _check(patient: Patient, noted: _Noted, quick: bool) -> Finding | None:
@@ -159,8 +177,8 @@ def _check(patient: Patient, noted: _Noted, quick: bool) -> Finding | None:
     lost = _bytes_of(noted.manifest, _less(noted.bits, bits))
     sentence = _told(noted, length, lost, _bytes_of(noted.manifest, _less(bits, noted.bits)))
     finding = Finding("bytes", _named(patient, noted.id), sentence, _FETCHED if lost else _NOTED)
-    return patient.mend(
-        finding, partial(_correct, patient=patient, noted=noted, bits=bits, length=length)
+    return patient.mend_content(
+        finding, noted.id, partial(_correct, patient=patient, noted=noted, bits=bits, length=length)
     )
 
 
@@ -191,9 +209,7 @@ def _right_bits(noted: _Noted, length: int, quick: bool) -> bytes:
     try:
         for index, size in enumerate(noted.manifest.lengths):
             there = begin + size <= length
-            is_noted = noted.bits[index >> 3] >> (index & 7) & 1
-            known = is_noted and (noted.layer is not None or not noted.over)
-            if there and (known if quick else _is_right(descriptor, noted, index, begin)):
+            if there and (_is_known if quick else _is_right)(noted, index, begin, descriptor):
                 bits[index >> 3] |= 1 << (index & 7)
             begin += size
     finally:
@@ -205,7 +221,19 @@ def _less(bits: bytes, others: bytes) -> bytes:
     return bytes(a & ~b for a, b in zip(bits, others, strict=True))
 
 
-def _is_right(descriptor: int, noted: _Noted, index: int, begin: int) -> bool:
+def _is_known(noted: _Noted, index: int, begin: int, descriptor: int) -> bool:
+    """As it is noted of the content, and of that which has the bytes that are not its own."""
+    if not noted.bits[index >> 3] >> (index & 7) & 1:
+        return False
+    if noted.layer is None:
+        return not noted.over
+    below = noted.layer.base
+    assert isinstance(below, _Below), "it was laid over that here"
+    runs = noted.layer.runs(begin, begin + noted.manifest.lengths[index])
+    return all(own or below.is_noted(start, end) for own, start, end in runs)
+
+
+def _is_right(noted: _Noted, index: int, begin: int, descriptor: int) -> bool:
     try:
         length = noted.manifest.lengths[index]
         if noted.layer is not None:
@@ -287,7 +315,7 @@ def check_files(patient: Patient, quick: bool) -> Iterator[Finding]:
         published = path.stat().st_nlink > 1
         manifest = None if quick or published else _recognised(path, id)
         if manifest is not None:
-            yield patient.mend(
+            yield patient.mend_content(
                 Finding(
                     "stray",
                     _named(patient, id),
@@ -295,6 +323,7 @@ def check_files(patient: Patient, quick: bool) -> Iterator[Finding]:
                     " that it has them.",
                     "they are noted.",
                 ),
+                id,
                 partial(_write, id=id, manifest=manifest, bits=all_bits(len(manifest.lengths))),
             )
 
@@ -365,6 +394,14 @@ def remarks(patient: Patient) -> Iterator[str]:
         yield f"Nothing is known here of what {path} is. It stays."
     if len(unknown) > 3:
         yield f"There are {len(unknown) - 3} more such files, or more."
+    arrivals = patient.home.arrivals_file
+    with translated(arrivals):
+        is_ours = not arrivals.exists() or has_landed(arrivals)
+    if not is_ours:
+        yield (
+            f"{arrivals} is not what the node keeps there, of chunks on their way: move it away if"
+            " it is yours, as the node writes there."
+        )
     left = Drafts(patient.home.drafts_folder).noted()
     whole = sum(each.whole for each in left)
     if whole:

@@ -11,6 +11,7 @@ from sharefs.store.health.contents import check_contents, check_drafts, check_fi
 from sharefs.store.health.database import check_database, is_whole
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.frontier import check_frontier
+from sharefs.store.health.holdings import check_holdings
 from sharefs.store.health.patient import Patient
 from sharefs.store.health.records import check_records
 from sharefs.store.health.view import Grow, check_view
@@ -46,7 +47,8 @@ def admitted(home: Home, mend: bool) -> Iterator[Patient]:
 
 def examine(patient: Patient, me: DeviceId, grow: Grow, quick: bool) -> Iterator[Finding]:
     """What is not as it should be. What later checks rely on is checked, and mended, first: the
-    view follows from the heads, so these come before it. `quick` leaves out what takes long."""
+    view follows from the heads, and what is held from the view and the bytes, so these come before.
+    `quick` leaves out what takes long."""
     yield from check_database(patient)
     if not is_whole(patient):
         return
@@ -56,4 +58,5 @@ def examine(patient: Patient, me: DeviceId, grow: Grow, quick: bool) -> Iterator
         yield from check_view(patient, grow)
     yield from check_files(patient, quick)
     yield from check_contents(patient, quick)
+    yield from check_holdings(patient, me)
     yield from check_drafts(patient)

@@ -5,7 +5,16 @@ from typing import Literal
 from msgspec import Struct
 
 Kind = Literal[
-    "database", "roster", "commit", "record", "frontier", "view", "bytes", "stray", "draft"
+    "database",
+    "roster",
+    "commit",
+    "record",
+    "frontier",
+    "view",
+    "bytes",
+    "stray",
+    "holding",
+    "draft",
 ]
 
 

@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
 
-from sharefs.records.ids import ROOT
+from sharefs.records.ids import ROOT, ContentId
 from sharefs.store.connection import translated
 from sharefs.store.database import Store
 from sharefs.store.health.finding import Finding
@@ -27,6 +27,8 @@ class Patient:
     reader: sqlite3.Connection
     store: Store | None = None
     """To mend with; None to look only."""
+    doubted: set[ContentId] = field(default_factory=set)
+    """Contents that were found wrong, and are not mended: what follows from them is not told."""
 
     def mend(self, finding: Finding, change: Callable[[Store], None]) -> Finding:
         """Do what a finding's remedy says, if we are to."""
@@ -36,6 +38,19 @@ class Patient:
         with self.store.transaction():
             change(self.store)
         return replace(finding, mended=True)
+
+    def mend_content(
+        self, finding: Finding, content: ContentId, change: Callable[[Store], None]
+    ) -> Finding:
+        """As `mend`, of how much of a content is here, on which other things depend."""
+        if self.store is None:
+            self.doubted.add(content)
+
+        def change_all(store: Store) -> None:
+            change(store)
+            store.holding.note_contents([content])
+
+        return self.mend(finding, change_all)
 
     def set_aside(self, name: str, data: bytes) -> None:
         """Keep bytes that can not stand where they were. Raises DiskFull, HomeNotUsable."""
