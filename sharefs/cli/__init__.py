@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit."""
     invocation = Invocation()
     try:
-        app(args=arguments, prog_name="sharefs", obj=invocation)
+        try:
+            app(args=arguments, prog_name="sharefs", obj=invocation)
+        finally:
+            # What does not go out now, Python would complain of at its end.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except UserError as error:
         complain(str(error))
         sys.exit(error.exit_code)
