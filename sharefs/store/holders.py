@@ -69,24 +69,17 @@ class Holders:
         self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
     ) -> Intervals:
         """What a device holds from one sequence to another: the first so many intervals of it."""
-        number = self._number(space, device, author)
-        if number is None:
-            return ()
-        rows = self._connection.execute(
-            "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
-            " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND ?3 AND last >= ?2"
-            " ORDER BY first LIMIT ?4",
-            (number, first, last, limit),
-        )
-        return clipped(rows.fetchall(), first, last)
+        held = self.around(space, device, author, first, last, limit + 1)
+        return clipped(held, first, last)[:limit]
 
     def around(
         self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
     ) -> Intervals:
         """As `intervals`, but whole, with the nearest one on either side."""
         number = self._number(space, device, author)
-        if number is None:
-            return ()
+        return () if number is None else self._around(number, first, last, limit)
+
+    def _around(self, number: int, first: int, last: int, limit: int) -> Intervals:
         rows = self._connection.execute(
             "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
             " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND coalesce((SELECT"
@@ -111,7 +104,7 @@ class Holders:
         if number is None and stated:
             number = self._open(space, device, author)
         while number is not None and first <= last:
-            rows = self._touching(number, first, last)
+            rows = self._around(number, first, last, ROWS_AT_ONCE)
             end = last if len(rows) < ROWS_AT_ONCE else min(last, rows[-1][1])
             self._replace(number, rows, spliced(rows, first, end, stated))
             first = end + 1
@@ -149,17 +142,6 @@ class Holders:
             (space, device, *author, bytes(16)),
         ).fetchone()
         return int(number)
-
-    def _touching(self, number: int, first: int, last: int) -> Intervals:
-        """The first intervals that have a sequence of these, or touch one; one before them may be
-        among them."""
-        rows = self._connection.execute(
-            "SELECT first, last FROM held WHERE holder = ?1 AND first BETWEEN coalesce((SELECT"
-            " max(first) FROM held WHERE holder = ?1 AND first < ?2), ?2) AND ?3 + 1"
-            " ORDER BY first LIMIT ?4",
-            (number, first, last, ROWS_AT_ONCE),
-        )
-        return tuple(rows.fetchall())
 
     def _replace(self, number: int, before: Intervals, after: Intervals) -> None:
         gone, new = set(before) - set(after), set(after) - set(before)
