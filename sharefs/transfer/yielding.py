@@ -3,9 +3,12 @@
 Theory of operation. A full link makes a queue, and a queue makes the round trip longer, of whatever
 else travels there: the talk of the family as much as our own messages. Each short question to a
 device tells its round trip. When that is QUEUE_S_MAX longer than the least of the last minutes,
-what is fetched in the background from this device goes at half the rate that was measured, and at
-half of that if the queue is still there at the next answer. When it is gone, the rate grows again,
-until it is what it was before, and then is free.
+twice in a row, what is fetched in the background from this device goes at half the rate that was
+measured, and at half of that if the queue is still there at the next answer. When it is gone, the
+rate grows again, until it is what it was before, and then is free.
+
+One long round trip tells nothing: on a slow link, each of our own chunks delays what comes just
+behind it, also where nothing else travels. To yield to that left two thirds of such a link unused.
 """
 
 from sharefs.records.content import KIB
@@ -27,6 +30,7 @@ class Yielding:
         self._free_at_bytes_per_s = 0.0
         self._least_s = self._least_before_s = float("inf")
         self._window_at = float("-inf")
+        self._latest_s = 0.0
 
     @property
     def bytes_per_s(self) -> float | None:
@@ -39,7 +43,9 @@ class Yielding:
             self._window_at = now
             self._least_before_s, self._least_s = self._least_s, round_trip_s
         self._least_s = min(self._least_s, round_trip_s)
-        if round_trip_s - min(self._least_s, self._least_before_s) >= QUEUE_S_MAX:
+        before_s, self._latest_s = self._latest_s, round_trip_s
+        least_s = min(self._least_s, self._least_before_s)
+        if min(before_s, round_trip_s) - least_s >= QUEUE_S_MAX:
             self._shrink(bytes_per_s, now)
         elif self._bucket:
             self._bucket.bytes_per_s *= GROW

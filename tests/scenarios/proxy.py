@@ -10,6 +10,7 @@ import contextlib
 import random
 import socket
 import threading
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,9 @@ class Link:
     """At most so many each way, of all connections together."""
     delay_s: float = 0.0
     """From one end to the other."""
+    queue_s: float = 0.0
+    """How much may wait at the rate's bound, in one line for all connections: what comes to it
+    comes out as much later."""
 
     @property
     def block_size_bytes(self) -> int:
@@ -76,9 +80,14 @@ class _Way:
         if self.link.bytes_s is not None:
             begin = max(self._free_at, now - LINK_BEHIND_S_MAX)
             self._free_at = begin + size_bytes / self.link.bytes_s
-            await asyncio.sleep(max(0.0, self._free_at - now))
+            await asyncio.sleep(max(0.0, self._free_at - now - self.link.queue_s))
             now = max(now, self._free_at)
         return now + self.link.delay_s
+
+    @property
+    def queued_s(self) -> float:
+        """How long what comes now would wait. From any thread."""
+        return max(0.0, self._free_at - time.monotonic())
 
 
 class Proxy:
@@ -100,6 +109,11 @@ class Proxy:
     def carried_bytes(self) -> int:
         """Both ways, since it began."""
         return self._there.carried_bytes + self._back.carried_bytes
+
+    @property
+    def queued_s(self) -> float:
+        """How long what the one behind it says would wait now."""
+        return self._back.queued_s
 
     def cut(self) -> None:
         """End all connections, and take no new ones."""

@@ -6,12 +6,16 @@ import pytest
 
 from sharefs.transfer import bitmap
 from sharefs.transfer.content import Content
+from sharefs.transfer.events import Priority
 from sharefs.transfer.sparing import Sparing
 from tests.transfer import (
     test_transfer_failures,
+    test_transfer_limits,
+    test_transfer_machine,
     test_transfer_seconds,
     test_transfer_sparing,
     test_transfer_swarm,
+    test_transfer_yielding,
 )
 
 _cancel = Sparing._cancel
@@ -103,11 +107,69 @@ def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
             lambda *_: None,
             test_transfer_swarm.test_who_has_it_all_and_leaves_leaves_a_group_that_completes_itself,
         ),
+        (
+            "books.Books.leave",
+            lambda *_: None,
+            test_transfer_failures.test_a_holder_that_goes_down_is_replaced_by_the_other,
+        ),
+        (
+            "bitmap.from_bytes",
+            lambda _: bitmap.ALL,
+            test_transfer_machine.test_a_holder_of_half_is_used_for_its_half,
+        ),
+        (
+            "devices.Devices._lacking",
+            lambda *_: None,
+            test_transfer_failures.test_a_chunk_that_a_holder_lacks_after_all_is_fetched_elsewhere,
+        ),
+        (
+            "limits.Bucket.take",
+            lambda *_: None,
+            test_transfer_limits.test_a_fetch_takes_the_time_that_the_limit_says,
+        ),
+        (
+            "limits.Limit.concerns",
+            lambda *_: True,
+            test_transfer_limits.test_a_limit_of_one_space_leaves_the_others_alone,
+        ),
+        (
+            "schedule.Schedule.rank",
+            lambda *_: 0,
+            test_transfer_limits.test_a_space_that_goes_first_is_fetched_first,
+        ),
+        (
+            "yielding.QUEUE_S_MAX",
+            float("inf"),
+            test_transfer_yielding.test_what_comes_by_itself_is_halved_when_the_round_trip_swells,
+        ),
+        (
+            "yielding.GROW",
+            1.0,
+            test_transfer_yielding.test_what_comes_by_itself_is_halved_when_the_round_trip_swells,
+        ),
+        (
+            "events.Priority.yields",
+            True,
+            lambda: test_transfer_yielding.test_only_what_nobody_waits_for_makes_room(
+                Priority.FETCH, 0.2
+            ),
+        ),
+        (
+            "arrivals.Arrivals.stored",
+            lambda *_: None,
+            test_transfer_failures.test_a_disk_that_fills_up_on_the_way_fails_the_waiters,
+        ),
+        (
+            "schedule.UNSAFE_BYTES_MAX",
+            1 << 40,
+            test_transfer_machine.test_no_more_is_under_way_or_unsaved_than_may_be_lost_in_a_crash,
+        ),
     ],
 )
 def test_a_planted_bug_is_found(
     planted: str, bug: object, claim: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"sharefs.transfer.{planted}", bug)
-    with pytest.raises(AssertionError):
+    # Who was never told is not among those who were.
+    with pytest.raises((AssertionError, KeyError)):
         claim()

@@ -27,11 +27,19 @@ def test_a_queue_halves_the_rate_and_halves_it_again_while_it_stays() -> None:
     yielding = Yielding()
     yielding.answered(0.02, RATE, 0.0)
     yielding.answered(0.13, RATE, 2.0)
+    yielding.answered(0.13, RATE, 4.0)
     assert yielding.bytes_per_s == RATE / 2
-    yielding.answered(0.5, RATE / 2, 4.0)
+    yielding.answered(0.5, RATE / 2, 6.0)
     assert yielding.bytes_per_s == RATE / 4
-    yielding.take(2_200_000, 4.0)
-    assert yielding.open_at(4.0) == pytest.approx(5.0), "what it saved up is worth a tenth"
+    yielding.take(2_200_000, 6.0)
+    assert yielding.open_at(6.0) == pytest.approx(7.0), "what it saved up is worth a tenth"
+
+
+def test_one_long_round_trip_is_a_chunk_that_went_by_and_no_queue() -> None:
+    yielding = Yielding()
+    for number in range(50):
+        yielding.answered(0.02 if number % 2 else 0.3, RATE, 2.0 * number)
+    assert yielding.bytes_per_s is None
 
 
 def test_something_is_always_let_through() -> None:
@@ -45,6 +53,7 @@ def test_something_is_always_let_through() -> None:
 def test_when_the_queue_is_gone_the_rate_grows_until_it_is_free() -> None:
     yielding = Yielding()
     yielding.answered(0.02, RATE, 0.0)
+    yielding.answered(0.2, RATE, 1.0)
     yielding.answered(0.2, RATE, 2.0)
     rates = []
     for number in range(20):
@@ -74,7 +83,8 @@ def yielding_network() -> Network:
 def hold_back(network: Network, bytes_per_s: float) -> None:
     yielding = network.machine._books.peers[ANNA].yielding
     yielding.answered(0.01, 2 * bytes_per_s, network.now)
-    yielding.answered(0.2, 2 * bytes_per_s, network.now)
+    for _ in range(2):
+        yielding.answered(0.2, 2 * bytes_per_s, network.now)
     assert yielding.bytes_per_s == bytes_per_s
 
 
@@ -109,7 +119,8 @@ def test_what_comes_by_itself_is_halved_when_the_round_trip_swells() -> None:
     network.do(events.Answered(ANNA, 0.01))
     network.want(file, priority=Priority.REPLICATION)
     network.run(4.0)
-    network.do(events.Answered(ANNA, 0.2))
+    for _ in range(2):
+        network.do(events.Answered(ANNA, 0.2))
     network.run(1.0)
     before = network.bytes_from[ANNA]
     network.run(5.0)
