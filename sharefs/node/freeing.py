@@ -6,6 +6,7 @@ nothing of the kind about what we ask for, so that of two who free one content a
 neither relies on the other. What stands in several spaces is to be promised in each, as the members
 of one can not get it from a holder in another. Whoever is known to hold a content is asked first,
 and everybody else who is here only about what was not promised then, as what we know may be old.
+Who promises is known to hold it from then on, be it that what he tells of it is still on its way.
 Many contents are asked about at once.
 """
 
@@ -61,8 +62,9 @@ class _Files:
 
 @dataclass(slots=True)
 class _Round:
-    """Questions under way, each to one device, and who answered with which promises."""
+    """Questions under way in a space, each to one device, and what was promised."""
 
+    space: SpaceId
     open: dict[int, tuple[DeviceId, tuple[ContentId, ...]]] = field(default_factory=dict)
     kept: set[ContentId] = field(default_factory=set)
     answered: threading.Event = field(default_factory=threading.Event)
@@ -191,7 +193,7 @@ class Freeing:
         return [d for d in self._peers.online() if d in members and d not in asked]
 
     def _send(self, space: SpaceId, asked: dict[DeviceId, list[ContentId]]) -> _Round:
-        round = _Round()
+        round = _Round(space)
         for device, contents in asked.items():
             number = next(self._numbers)
             round.open[number] = (device, tuple(contents))
@@ -278,7 +280,9 @@ class Freeing:
             return
         _, contents = round.open.pop(number)
         del self._rounds[number]
-        round.kept |= {content for place, content in enumerate(contents) if kept >> place & 1}
+        promised = [content for place, content in enumerate(contents) if kept >> place & 1]
+        round.kept.update(promised)
+        self._holders.promised(device, round.space, promised)
         if not round.open:
             round.answered.set()
 

@@ -4,6 +4,7 @@ Carries out what `transfer.telling` decides. What is told is true for good: it i
 committed, and sent in that order when the disk has it, too.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from sharefs.errors import DiskFull
 from sharefs.node.peers import Peers
 from sharefs.node.replica import Replica
 from sharefs.node.state import State
-from sharefs.records.ids import DeviceId, Incarnation, SpaceId
+from sharefs.records.ids import ContentId, DeviceId, Incarnation, SpaceId
 from sharefs.records.intervals import Intervals, clipped, intervals_of, steps_of, union
 from sharefs.records.shown import Shown
 from sharefs.store.holders import OURS, SEQUENCE_MAX, holders_at
@@ -130,6 +131,18 @@ class Holders:
         self._state.loop.at(at, fire)
 
     # --- what others say ------------------------------------------------------------------------
+
+    def promised(self, device: DeviceId, space: SpaceId, contents: Iterable[ContentId]) -> None:
+        """It promised to keep these: so it holds them, though it may not have said so yet. In a
+        transaction."""
+        replica, store = self._state.replicas.get(space), self._state.store
+        if replica is None:
+            return
+        for row in itertools.chain.from_iterable(map(replica.shelf.entries_of, contents)):
+            author, at = row.version[:2], row.version.sequence
+            known = store.holders.intervals(row.space, device, author, at, at, 1)
+            if not known and store.holders.has_room(row.space, device):
+                store.holders.splice(row.space, device, author, at, at, ((at, at),))
 
     def _keep(self, device: DeviceId, message: Held | HeldPage) -> None:
         space = self._state.replicas[message.space].number

@@ -1,5 +1,6 @@
 """Everybody knows who holds what, also of those who are away, without asking."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -308,6 +309,62 @@ def test_who_has_it_is_asked_though_he_has_not_said_so_yet(
     monkeypatch.setattr(telling, "TELL_SECONDS", 100.0)
     read(bob, "a.txt")
     assert free(anna, "a.txt") == []
+
+
+def says_nothing(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a party holds from now on it tells nobody, unless somebody asks."""
+    monkeypatch.setattr(telling, "TELL_SECONDS", 100.0)
+    monkeypatch.setattr(telling, "COMPARE_SECONDS", 100.0)
+    machine = party.node.holders._machine
+    until(lambda: not machine._due and (machine._compare_at or 0.0) > time.monotonic() + 10.0)
+
+
+def test_who_promises_to_keep_it_is_known_to_hold_it_at_once(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        anna.write(name, name.encode())
+        agree(name, anna, bob)
+    all_know(anna, bob)
+    says_nothing(bob, monkeypatch)
+    read(bob, "a.txt", "c.txt")
+    tells(anna, "a.txt", "last copy", "Anna")
+    assert free(anna, "a.txt") == []
+    assert told(anna, "a.txt") == ("ghost", "Bob")
+    assert told(anna, "c.txt") == ("last copy", "Anna")
+    (sentence,) = free(anna, "b.txt")
+    assert "last copy" in sentence
+    assert told(anna, "b.txt") == ("last copy", "Anna")
+
+
+def test_what_was_promised_adds_up_with_what_is_told_later(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt", "c.txt"):
+        anna.write(name, name.encode())
+        agree(name, anna, bob)
+    all_know(anna, bob)
+    says_nothing(bob, monkeypatch)
+    monkeypatch.setattr(telling, "TELL_SECONDS", 0.5)
+    asked: list[AskHeld] = []
+    page = bob.node.holders._page
+
+    def note(question: AskHeld) -> HeldPage:
+        asked.append(question)
+        return page(question)
+
+    monkeypatch.setattr(bob.node.holders, "_page", note)
+    read(bob, "b.txt", "a.txt", "c.txt")
+    assert free(anna, "b.txt", "a.txt") == []
+    all_know(anna, bob)
+    assert asked == []
+
+
+def test_a_promise_that_nobody_asked_for_is_not_believed(anna: Party, known: Raw) -> None:
+    anna.write("a.txt", b"hello")
+    known.say(Promise(anna.replica().id, 1, b"\x01"))
+    known.settle()
+    assert told(anna, "a.txt") == ("last copy", "Anna")
 
 
 def test_a_holder_who_is_away_is_named(anna: Party, bob: Party) -> None:
