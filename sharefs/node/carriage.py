@@ -47,6 +47,7 @@ from sharefs.wire.transfer import (
     Chunk,
     Dropped,
     Have,
+    Hurry,
     Lack,
     Later,
     Offer,
@@ -222,6 +223,8 @@ class Carriage:
                 self.serving.answer(device, message)
             case WantChunks():
                 self.serving.wanted(device, message)
+            case Hurry():
+                self.serving.hurried(device, message)
             case Cancel():
                 self.serving.cancelled(device, message)
             case Chunk():

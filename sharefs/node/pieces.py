@@ -91,12 +91,14 @@ class Pieces:
         """How to ask for these chunks, and no more than is missing of each."""
         sizes = {index: self._landing.size((want.content, index)) for index in want.indexes}
         wants = [
-            WantChunks(want.space, want.content, (index,), start=size)
+            WantChunks(want.space, want.content, (index,), size, want.urgent)
             for index, size in sizes.items()
             if size
         ]
         rest = tuple(index for index in want.indexes if not sizes[index])
-        return [*wants, WantChunks(want.space, want.content, rest)] if rest else wants
+        if rest:
+            wants.append(WantChunks(want.space, want.content, rest, urgent=want.urgent))
+        return wants
 
     def left(self) -> list[ChunkKey]:
         """Those of which something came, of which nothing is coming now."""

@@ -2,11 +2,11 @@
 
 Theory of operation. What a member asks for is given if the content belongs to a space that the
 member is in. Chunks are read and verified by the pool, and sent in the order in which they were
-asked for. For each device, only some bytes are under way between the disk and the socket: more is
-read when ZeroMQ has taken those. Beyond WANTED_CHUNKS_MAX, what a device asks for is ignored, as
-an honest one asks for no more than its credit; whoever does not take what was read for it within
-STUCK_SECONDS_MAX does not get it, and asks again. Who was offered only some of a content is told of
-what comes.
+asked for, but those that a device calls urgent before its others: never before another's. For each
+device, only some bytes are under way between the disk and the socket: more is read when ZeroMQ has
+taken those. Beyond WANTED_CHUNKS_MAX, what a device asks for is ignored, as an honest one asks for
+no more than its credit; whoever does not take what was read for it within STUCK_SECONDS_MAX does
+not get it, and asks again. Who was offered only some of a content is told of what comes.
 """
 
 import logging
@@ -33,6 +33,7 @@ from sharefs.wire.transfer import (
     Cancel,
     Chunk,
     Dropped,
+    Hurry,
     Lack,
     Offer,
     WantChunks,
@@ -43,6 +44,9 @@ log = logging.getLogger("sharefs.node")
 WANTED_CHUNKS_MAX = 4096
 HELD_BYTES_MAX = 16 * MIB
 HELD_CHUNKS_MAX = 64
+URGENT_BYTES = 4 * MIB
+URGENT_CHUNKS = 4
+"""What is urgent may go so far beyond these: it does not wait for a socket to take the others."""
 READING_CHUNKS_MAX = 4
 """In the pool at a time: what a program saves just now waits behind these, and not behind all."""
 PIECE_S = 0.01
@@ -53,7 +57,7 @@ RESEND_SECONDS = 0.005
 STUCK_SECONDS_MAX = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Wanted:
     """A chunk to be sent."""
 
@@ -64,6 +68,7 @@ class _Wanted:
     size: int
     local: LocalContent
     start: int
+    urgent: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -97,9 +102,23 @@ class _Line:
     held_bytes: int = 0
     stuck_since: float | None = None
 
-    def has_room(self, size: int) -> bool:
-        fits = self.held_bytes + size <= HELD_BYTES_MAX and self.held_chunks < HELD_CHUNKS_MAX
+    def has_room(self, chunk: _Wanted) -> bool:
+        size_bytes = HELD_BYTES_MAX + (URGENT_BYTES if chunk.urgent else 0)
+        chunks = HELD_CHUNKS_MAX + (URGENT_CHUNKS if chunk.urgent else 0)
+        fits = self.held_bytes + chunk.size <= size_bytes and self.held_chunks < chunks
         return fits or not self.held_chunks
+
+    def hurry(self, hurry: Hurry) -> None:
+        """These are urgent, where they are not sent yet."""
+        for chunk in (*self.wanted, *self.reading, *(ready.chunk for ready in self.ready)):
+            if chunk.content == hurry.content and chunk.index in hurry.indexes:
+                chunk.urgent = True
+        self.put_in_order()
+
+    def put_in_order(self) -> None:
+        """What is urgent first; else as it was."""
+        self.wanted = deque(sorted(self.wanted, key=lambda chunk: not chunk.urgent))
+        self.ready = deque(sorted(self.ready, key=lambda ready: not ready.chunk.urgent))
 
     def release(self, chunk: _Wanted) -> None:
         self.held_chunks -= 1
@@ -237,12 +256,19 @@ class Serving:
                 lacking.append(index)
             elif len(line.wanted) < WANTED_CHUNKS_MAX:
                 size = lengths[index]
-                line.wanted.append(
-                    _Wanted(key, want.space, want.content, index, size, local, want.start)
-                )
+                place = want.space, want.content, index
+                line.wanted.append(_Wanted(key, *place, size, local, want.start, want.urgent))
+        if want.urgent:
+            line.put_in_order()
         if lacking:
             self._state.send(device, Lack(want.space, want.content, tuple(lacking)))
         self._read()
+
+    def hurried(self, device: DeviceId, hurry: Hurry) -> None:
+        """Send these before its others."""
+        if line := self._lines.get(device):
+            line.hurry(hurry)
+            self._read()
 
     def cancelled(self, device: DeviceId, cancel: Cancel) -> None:
         """Do not send these, but what the sockets have already."""
@@ -278,7 +304,7 @@ class Serving:
             lines.sort(key=lambda each: self.turns.rank(each[1].wanted))
         for device, line in lines:
             chunk = self.turns.next_of(device, line.wanted)
-            if chunk is not None and line.has_room(chunk.size):
+            if chunk is not None and line.has_room(chunk):
                 return device, line, chunk
         return None
 
@@ -306,6 +332,8 @@ class Serving:
             self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
         if is_wanted and not damage:
             line.ready.append(_Ready(chunk, memoryview(data), chunk.start))
+            if chunk.urgent:
+                line.put_in_order()
         else:
             line.release(chunk)
         self._read()

@@ -30,6 +30,9 @@ class Waiting(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def urgent(self) -> bool: ...
+
 
 Chunk = TypeVar("Chunk", bound=Waiting)
 
@@ -67,7 +70,8 @@ class Turns:
         return min((self._ranks.get(chunk.space, 0) for chunk in waiting), default=0)
 
     def next_of(self, device: DeviceId, waiting: deque[Chunk]) -> Chunk | None:
-        """The chunk that may go next to a device; None if all have to wait."""
+        """The chunk that may go next to a device; None if all have to wait. Those that are urgent
+        are the first that it waits for."""
         if not self or not waiting:
             return waiting[0] if waiting else None
         firsts: dict[SpaceId, Chunk] = {}
@@ -75,11 +79,14 @@ class Turns:
             firsts.setdefault(chunk.space, chunk)
         now = time.monotonic()
         open_at = {space: self._limits.open_at(space, device, now) for space in firsts}
-        for space in sorted(firsts, key=lambda space: self._ranks.get(space, 0)):
-            if open_at[space] <= now:
-                return firsts[space]
+        for chunk in sorted(firsts.values(), key=self._order):
+            if open_at[chunk.space] <= now:
+                return chunk
         self._hold_back(device, waiting[0], min(open_at.values()), now)
         return None
+
+    def _order(self, chunk: Waiting) -> tuple[bool, int]:
+        return not chunk.urgent, self._ranks.get(chunk.space, 0)
 
     def took(self, device: DeviceId, chunk: Waiting) -> None:
         """It goes."""

@@ -1,6 +1,7 @@
 """How much may be under way from one device, and when is it lost?
 
-Theory of operation. Chunks are pulled, and a device sends them in the order they were asked for.
+Theory of operation. Chunks are pulled, and a device sends them in the order they were asked for,
+the urgent ones first.
 Credit is the number of bytes that may be under way. Four chunks always may, so that one is read
 while another travels, and a third is verified here. Beyond that, credit grows by what arrives, so
 that it doubles in a round trip, until it is twice what the device delivers in the time from a
@@ -11,7 +12,7 @@ after that chunk.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sharefs.records.content import MIB
 from sharefs.records.ids import ContentId
@@ -83,6 +84,11 @@ class Request:
     size_bytes: int
     at: float
     serial: int
+    urgent: bool
+
+    def comes_before(self, other: "Request") -> bool:
+        """Whether it comes sooner than another that was asked of its device."""
+        return (not self.urgent, self.serial) < (not other.urgent, other.serial)
 
 
 class Flow:
@@ -104,7 +110,8 @@ class Flow:
         self._arrived_at = now
         """When something came, or the first of what is under way was asked for."""
         self._serial = 0
-        self._serial_arrived = 0
+        self._serial_arrived = {False: 0, True: 0}
+        """The latest that can have overtaken what is not urgent, and what is."""
 
     # --- how far it is --------------------------------------------------------------------------
 
@@ -135,8 +142,9 @@ class Flow:
 
     def awaited_s(self, key: ChunkKey, now: float) -> float:
         """How long a chunk will probably take that was asked for."""
-        serial = self.requests[key].serial
-        ahead = sum(each.size_bytes for each in self.requests.values() if each.serial <= serial)
+        request = self.requests[key]
+        before = (each for each in self.requests.values() if each.comes_before(request))
+        ahead = request.size_bytes + sum(each.size_bytes for each in before)
         return self._silence_s(now) + self._delivery_s(ahead)
 
     def _silence_s(self, now: float) -> float:
@@ -163,15 +171,27 @@ class Flow:
         limit += READ_RESERVE_BYTES if urgent else 0
         return self.under_way_bytes + size_bytes <= limit
 
-    def ask(self, key: ChunkKey, size_bytes: int, now: float) -> None:
+    def ask(self, key: ChunkKey, size_bytes: int, now: float, *, urgent: bool) -> None:
         """A chunk is being asked for."""
         if not self.requests:
             self._progress_at = self._arrived_at = now
             self.meter.resume(now)
         self.forget(key)
         self._serial += 1
-        self.requests[key] = Request(size_bytes, now, self._serial)
+        self.requests[key] = Request(size_bytes, now, self._serial, urgent)
         self.under_way_bytes += size_bytes
+
+    def hurry(self, key: ChunkKey) -> bool:
+        """A chunk that was asked for has become urgent. Whether its device is to be told: it would
+        come behind others that are not."""
+        request = self.requests.get(key)
+        if request is None or request.urgent:
+            return False
+        others = self.requests.values()
+        if all(each.urgent or each.serial >= request.serial for each in others):
+            return False
+        self.requests[key] = replace(request, urgent=True)
+        return True
 
     def forget(self, key: ChunkKey) -> Request | None:
         """A chunk is no longer under way."""
@@ -185,7 +205,10 @@ class Flow:
         """A chunk, or the last piece of one, came, perhaps of one that was given up."""
         request = self.forget(key)
         if request:
-            self._serial_arrived = max(self._serial_arrived, request.serial)
+            # What is urgent may overtake all that is not.
+            for urgent in {True, request.urgent}:
+                serial = max(self._serial_arrived[urgent], request.serial)
+                self._serial_arrived[urgent] = serial
         self.came(size_bytes, now)
 
     def came(self, size_bytes: int, now: float) -> None:
@@ -224,5 +247,5 @@ class Flow:
         return lost
 
     def _overtaken(self, request: Request, now: float) -> bool:
-        later = self._serial_arrived - request.serial
+        later = self._serial_arrived[request.urgent] - request.serial
         return later > OVERTAKEN_CHUNKS_MAX and now - request.at >= SILENCE_S_MAX

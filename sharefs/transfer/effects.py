@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sharefs.errors import UserError
 from sharefs.records.content import Manifest
 from sharefs.records.ids import ContentId, DeviceId
-from sharefs.wire.transfer import Ask, Cancel, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Hurry, WantChunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Send:
     """Send to a device, on the control channel."""
 
     device: DeviceId
-    message: Ask | WantChunks | Cancel
+    message: Ask | WantChunks | Hurry | Cancel
 
 
 @dataclass(frozen=True, slots=True)

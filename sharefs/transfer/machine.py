@@ -210,6 +210,8 @@ class Transfer:
         distrusted = self._books.distrust.of(content.id)
         for question in questions(content, self._books.peers, distrusted, now):
             self._ask(content, question, now)
+        for hurry in self._books.schedule.hurry(content):
+            self._books.do(hurry)
         self._books.schedule.add(content)
         self._books.hungry.update(dict.fromkeys(content.holders))
         if content.stuck_since is None:

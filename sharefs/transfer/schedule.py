@@ -28,7 +28,7 @@ from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limits
 from sharefs.transfer.peers import Peer
 from sharefs.transfer.seconds import LOOK_AGAIN_S, candidates, second_is_sooner
-from sharefs.wire.transfer import INDEXES_MAX, WantChunks
+from sharefs.wire.transfer import INDEXES_MAX, Hurry, WantChunks
 
 UNSAFE_BYTES_MAX = 64 * MIB
 UNSAFE_BYTES_TO_GO_ON = 48 * MIB
@@ -81,15 +81,32 @@ class Schedule:
         return sends + [send for peer in peers for send in self._ask_again(peer, now)]
 
     def _fill(self, peer: Peer, priorities: Iterable[Priority], now: float) -> list[Send]:
-        batches: dict[ContentId, tuple[Content, list[int]]] = {}
+        batches: dict[tuple[ContentId, bool], tuple[Content, list[int]]] = {}
         while found := self._next(peer, priorities, now):
             content, index, size_bytes = found
             content.request(index, peer.device)
             self._under_way[content.id] = content
             self._take(content, index, size_bytes, peer, now)
-            batches.setdefault(content.id, (content, []))[1].append(index)
+            key = content.id, content.blocks(index)
+            batches.setdefault(key, (content, []))[1].append(index)
         return [
-            send for content, indexes in batches.values() for send in _sends(peer, content, indexes)
+            send
+            for (_, urgent), (content, indexes) in batches.items()
+            for send in _sends(peer, content, indexes, urgent=urgent)
+        ]
+
+    def hurry(self, content: Content) -> list[Send]:
+        """Ask that what a program is blocked on by now comes before what else was asked for."""
+        behind: dict[DeviceId, list[int]] = {}
+        blocked = content.wanted[Priority.READ]
+        for index in content.requested if blocked else ():
+            for device in content.asked_of(index) if blocked >> index & 1 else ():
+                if self._peers[device].flow.hurry((content.id, index)):
+                    behind.setdefault(device, []).append(index)
+        return [
+            Send(device, Hurry(space, content.id, tuple(indexes[:INDEXES_MAX])))
+            for device, indexes in behind.items()
+            if (space := content.space_for(self._peers[device]))
         ]
 
     def stored(self, size_bytes: int) -> None:
@@ -178,7 +195,7 @@ class Schedule:
                 ):
                     content.request_again(index, peer.device)
                     self._take(content, index, size_bytes, peer, now)
-                    sends += _sends(peer, content, [index])
+                    sends += _sends(peer, content, [index], urgent=urgent)
         return sends
 
     def _take(self, content: Content, index: int, size_bytes: int, peer: Peer, now: float) -> None:
@@ -186,7 +203,7 @@ class Schedule:
             self.limits.take(space, peer.device, size_bytes, now)
         if content.priority.yields:
             peer.yielding.take(size_bytes, now)
-        peer.flow.ask((content.id, index), size_bytes, now)
+        peer.flow.ask((content.id, index), size_bytes, now, urgent=content.blocks(index))
 
     def try_take(self, content: Content, peer: Peer, now: float) -> bool:
         """Whether the limits let a whole content through, which then is taken to travel."""
@@ -222,10 +239,11 @@ class Schedule:
         return usable
 
 
-def _sends(peer: Peer, content: Content, indexes: list[int]) -> list[Send]:
+def _sends(peer: Peer, content: Content, indexes: list[int], *, urgent: bool) -> list[Send]:
     space = content.space_for(peer)
     assert space is not None, "a holder shares a space with us"
+    batches = [indexes[at : at + INDEXES_MAX] for at in range(0, len(indexes), INDEXES_MAX)]
     return [
-        Send(peer.device, WantChunks(space, content.id, tuple(indexes[at : at + INDEXES_MAX])))
-        for at in range(0, len(indexes), INDEXES_MAX)
+        Send(peer.device, WantChunks(space, content.id, tuple(batch), urgent=urgent))
+        for batch in batches
     ]

@@ -40,6 +40,7 @@ TransferMessage = (
     transfer.Ask
     | transfer.Offer
     | transfer.WantChunks
+    | transfer.Hurry
     | transfer.Have
     | transfer.Cancel
     | transfer.Dropped

@@ -39,13 +39,23 @@ class Offer(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, ta
 
 
 class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=34):
-    """Send these chunks, in this order."""
+    """Send these chunks, in this order, after what was asked for before."""
 
     space: SpaceId
     content: ContentId
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
     start: ChunkOffset = 0
     """Each from there on: what is before is here."""
+    urgent: bool = False
+    """Before all that we asked for and did not call so: a program is blocked on them."""
+
+
+class Hurry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=47):
+    """If these still wait their turn, send them before what we did not call urgent."""
+
+    space: SpaceId
+    content: ContentId
+    indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
 
 
 class Have(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=41):

@@ -1,4 +1,5 @@
-"""What a device does not want any more is not sent to it, and what it wants again comes once."""
+"""What a device does not want any more is not sent to it, what it wants again comes once, and what
+it calls urgent comes before its others."""
 
 import random
 import threading
@@ -14,7 +15,7 @@ from sharefs.records.content import MIB
 from sharefs.records.ids import ContentId, PublicKey, SpaceId
 from sharefs.wire.message import decode_message
 from sharefs.wire.session import Hello
-from sharefs.wire.transfer import Cancel, Chunk, Dropped, WantChunks
+from sharefs.wire.transfer import Cancel, Chunk, Dropped, Hurry, WantChunks
 from tests.node.node_parties import Party, Raw, agree, raw_member, until
 
 Asked = tuple[SpaceId, ContentId, tuple[int, ...]]
@@ -147,3 +148,68 @@ def test_of_a_chunk_that_is_partly_sent_the_rest_comes_unless_another_has_sent_i
     pieces = -(-size // 1000) if not duplicate else 3
     until(lambda: len(mallory.heard(Chunk)) == pieces)
     assert begun(mallory) == Counter([first])
+
+
+def order(mallory: Raw) -> list[int]:
+    """The chunks, as they came."""
+    return [chunk.index for chunk in mallory.heard(Chunk) if not chunk.start]
+
+
+@pytest.mark.parametrize("held_chunks_max", [1, 64])
+def test_what_is_urgent_goes_before_what_else_its_device_waits_for(
+    held_chunks_max: int,
+    anna: Party,
+    mallory: Raw,
+    asked: Asked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving_module, "HELD_CHUNKS_MAX", held_chunks_max)
+    space, content, indexes = asked
+    socket = Socket(anna, monkeypatch)
+    *others, before_last, last = indexes
+    mallory.say(WantChunks(space, content, tuple(others)))
+    line = line_at(anna)
+    until(lambda: len(line.ready) == min(held_chunks_max, len(others)))
+    mallory.say(WantChunks(space, content, (last,), urgent=True))
+    mallory.say(WantChunks(space, content, (before_last,), urgent=True))
+    until(lambda: len(line.ready) == 2 + min(held_chunks_max, len(others)))
+    socket.open()
+    until(lambda: len(order(mallory)) == len(indexes))
+    # The pool reads two at a time.
+    assert set(order(mallory)[:2]) == {last, before_last}
+    assert set(order(mallory)) == set(indexes)
+
+
+def test_what_becomes_urgent_goes_before_even_what_is_partly_sent(
+    anna: Party, mallory: Raw, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 100_000)
+    monkeypatch.setattr(serving_module, "PIECE_S", 0.0)
+    space, content, indexes = asked
+    socket = Socket(anna, monkeypatch, pieces=1)
+    mallory.say(WantChunks(space, content, indexes))
+    line = line_at(anna)
+    until(lambda: len(mallory.heard(Chunk)) == 1 and len(line.ready) == len(indexes))
+    first, *others, last = (ready.chunk.index for ready in line.ready)
+    mallory.say(Hurry(space, content, (last,)))
+    mallory.settle()
+    socket.open()
+    until(lambda: len(order(mallory)) == len(indexes))
+    assert order(mallory) == [first, last, *others]
+    assert mallory.heard(Chunk)[1].index == last
+
+
+def test_what_becomes_urgent_while_it_waits_to_be_read_is_read_next(
+    anna: Party, mallory: Raw, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "HELD_CHUNKS_MAX", 1)
+    space, content, indexes = asked
+    socket = Socket(anna, monkeypatch)
+    mallory.say(WantChunks(space, content, indexes))
+    line = line_at(anna)
+    until(lambda: len(line.ready) == 1)
+    mallory.say(Hurry(space, content, indexes[-1:]))
+    until(lambda: len(line.ready) == 2)
+    socket.open()
+    until(lambda: len(order(mallory)) == len(indexes))
+    assert order(mallory) == [indexes[-1], *indexes[:-1]]

@@ -15,7 +15,7 @@ from sharefs.spaces.ticket import Address, Door
 from sharefs.wire.message import Message, encode_message
 from sharefs.wire.session import Bye, Hello, Ping, Pong, Redeemed, Refused
 from sharefs.wire.sync import Page, Pull, PullRoster, RosterOperations, Summary
-from sharefs.wire.transfer import Ask, Cancel, Chunk, Dropped, Have, Lack, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Chunk, Dropped, Have, Hurry, Lack, Offer, WantChunks
 from tests import shapes
 from tests.node.node_parties import Party, Raw, until
 
@@ -35,6 +35,7 @@ def messages(space: SpaceId, content: ContentId) -> list[Message]:
         Ask(space, content, True, True),
         Offer(space, content, True, b"\xff", b"junk", b"junk"),
         WantChunks(space, content, (0, 7, 8, 2**31)),
+        Hurry(space, content, (0, 2**31)),
         Have(space, content, (0, 2**31)),
         Cancel(space, content, (0, 2**31)),
         Dropped(space, content, (0, 2**31)),

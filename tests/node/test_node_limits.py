@@ -84,6 +84,7 @@ class Chunk:
     size: int = 1000
     content: ContentId = CONTENT
     number: int = 0
+    urgent: bool = False
 
 
 class Clock:
@@ -170,6 +171,21 @@ def test_a_space_that_goes_first_is_sent_first(clock: Clock) -> None:
     sender.turns.change((Limit(10_000),), {WORK: -1})
     clock.run(4.9)
     assert sender.bytes_of(WORK) > 45_000 - 2_000
+
+
+def test_who_calls_everything_urgent_gets_no_more_than_others_do(clock: Clock) -> None:
+    sender = Sender(clock, a=[Chunk(FAMILY, urgent=True)] * 1000, b=many(FAMILY))
+    sender.turns.change((Limit(10_000),), {})
+    clock.run(10.0)
+    assert sender.bytes_of(ANNA) == pytest.approx(50_000, rel=0.05)
+    assert sender.bytes_of(BOB) == pytest.approx(50_000, rel=0.05)
+
+
+def test_what_is_urgent_goes_before_a_space_that_goes_first(clock: Clock) -> None:
+    sender = Sender(clock, a=[*[Chunk(FAMILY, urgent=True)] * 5, *many(WORK, 5)])
+    sender.turns.change((), {WORK: -1})
+    sender.go()
+    assert [chunk.space for _, chunk in sender.sent] == [FAMILY] * 5 + [WORK] * 5
 
 
 def test_who_waits_long_is_told_each_second(clock: Clock) -> None:

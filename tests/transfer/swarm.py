@@ -12,7 +12,7 @@ from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.machine import Transfer
 from sharefs.transfer.tidings import TIDINGS_INTERVAL_S, Tidings
-from sharefs.wire.transfer import Ask, Cancel, Dropped, Have, Lack, Later, Offer, WantChunks
+from sharefs.wire.transfer import Ask, Cancel, Dropped, Have, Hurry, Lack, Later, Offer, WantChunks
 from tests.transfer.transfer_network import SPACE, File
 
 STORE_S = 0.002
@@ -27,7 +27,7 @@ class Chunk:
     index: int
 
 
-Said = Ask | Offer | WantChunks | Cancel | Dropped | Have | Lack | Later | Chunk
+Said = Ask | Offer | WantChunks | Hurry | Cancel | Dropped | Have | Lack | Later | Chunk
 
 
 @dataclass
@@ -157,6 +157,8 @@ class Swarm:
                 self._answer(member, sender, message)
             case WantChunks():
                 self._serve(member, sender, message)
+            case Hurry():
+                pass
             case Cancel():
                 self._drop(member, sender, message)
             case Chunk():

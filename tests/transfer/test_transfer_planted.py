@@ -15,6 +15,7 @@ from tests.transfer import (
     test_transfer_seconds,
     test_transfer_sparing,
     test_transfer_swarm,
+    test_transfer_urgent,
     test_transfer_yielding,
 )
 
@@ -91,6 +92,16 @@ def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
             "sparing.Sparing._cancel",
             _cancel_and_forget,
             test_transfer_sparing.test_what_is_cancelled_and_wanted_again_comes_once,
+        ),
+        (
+            "schedule.Schedule.hurry",
+            lambda *_: [],
+            test_transfer_urgent.test_what_was_asked_for_and_a_program_is_blocked_on_by_now_is_hurried_once,
+        ),
+        (
+            "credit.Request.comes_before",
+            lambda request, other: request.serial < other.serial,
+            test_transfer_urgent.test_what_is_urgent_is_awaited_only_behind_what_is_so_too,
         ),
         (
             "tidings.Tidings.news",

@@ -27,6 +27,7 @@ from sharefs.wire.transfer import (
     Ask,
     Cancel,
     Dropped,
+    Hurry,
     Lack,
     Offer,
     WantChunks,
@@ -121,6 +122,9 @@ class Network:
         self.asks: list[tuple[float, DeviceId, Ask]] = []
         self.wants: list[tuple[float, DeviceId, ContentId, int]] = []
         self.cancels: list[tuple[float, DeviceId, int]] = []
+        self.urgent: list[tuple[DeviceId, int]] = []
+        """Chunks that were asked for as such."""
+        self.hurries: list[tuple[DeviceId, int]] = []
         self.came: list[tuple[float, int]] = []
         """The chunks, whether of use or not."""
         self.bytes_in_vain = 0
@@ -250,11 +254,14 @@ class Network:
         self._unsafe_bytes -= size
         self._unsaved(-size)
 
-    def _send(self, device: DeviceId, message: Ask | WantChunks | Cancel) -> None:
+    def _send(self, device: DeviceId, message: Ask | WantChunks | Hurry | Cancel) -> None:
         match message:
             case Ask():
                 self.asks.append((self.now, device, message))
+            case Hurry(_, _, indexes):
+                self.hurries += [(device, index) for index in indexes]
             case WantChunks(_, content, indexes):
+                self.urgent += [(device, index) for index in indexes if message.urgent]
                 self.wants += [(self.now, device, content, index) for index in indexes]
                 file, _ = self.holders[device].held.get(content, (None, 0))
                 self._unsafe_bytes += sum(file.manifest.lengths[i] for i in indexes) if file else 0
@@ -265,7 +272,7 @@ class Network:
         if holder and not holder.mute:
             self.at(holder.latency_s, lambda: self._answer(holder, message))
 
-    def _answer(self, holder: Holder, message: Ask | WantChunks | Cancel) -> None:
+    def _answer(self, holder: Holder, message: Ask | WantChunks | Hurry | Cancel) -> None:
         if type(message) in holder.loses:
             holder.loses.remove(type(message))
             return
@@ -273,6 +280,8 @@ class Network:
         if isinstance(message, Ask):
             offer = _offer(holder, message, held)
             self._arrive(holder, len(offer.data), events.Received(holder.device, offer))
+        elif isinstance(message, Hurry):
+            """It is one of those that send all in the order in which it was asked for."""
         elif isinstance(message, Cancel):
             self._drop(holder, message)
         elif held:
