@@ -1,6 +1,9 @@
 import os
 import random
 
+import pytest
+
+from sharefs.node.readers import ContentReader
 from tests.node.node_parties import Party, agree, until
 
 OLD = random.Random(1).randbytes(6_000_000)
@@ -23,3 +26,20 @@ def test_who_has_a_file_open_reads_that_version_though_a_newer_one_comes_while_i
     assert core.read(handle, 0, len(OLD)) == OLD
     core.release(handle)
     assert bob.read("film") == NEW
+
+
+def test_that_is_noticed_if_a_reader_follows_to_the_newer_one(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ContentReader.read
+
+    def follow(reader: ContentReader, offset: int, size: int) -> bytes:
+        reader._entry = bob.there("film")
+        reader._look_again()
+        return read(reader, offset, size)
+
+    monkeypatch.setattr(ContentReader, "read", follow)
+    with pytest.raises(AssertionError):
+        test_who_has_a_file_open_reads_that_version_though_a_newer_one_comes_while_it_is_fetched(
+            anna, bob
+        )

@@ -187,6 +187,16 @@ class Node:
         self._process = os.pidfd_open(pid)
         self.pid = pid
 
+    def begin_as(self, module: str) -> None:
+        """Start it as what another module makes of it; returns when it serves."""
+        own: list[str | Path] = [sys.executable, "-m", module, "--home", self.folder]
+        process = subprocess.Popen(
+            [*own, "up", "--foreground", *self.options()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.adopt_child(process)
+
     def adopt_child(self, process: "subprocess.Popen[bytes]") -> None:
         """The same of a process that the test has started; returns when it serves."""
         self._child = process

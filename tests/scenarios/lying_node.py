@@ -1,9 +1,6 @@
 """How does a node look that sends false bytes? As sharefs, but for a bit in every chunk."""
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from sharefs.cli import main
 from sharefs.store.local import LocalContent
@@ -12,13 +9,7 @@ from tests.scenarios.group import Node
 
 def up_lying(node: Node) -> None:
     """Start a node that is to serve false bytes."""
-    own: list[str | Path] = [sys.executable, "-m", "tests.scenarios.lying_node"]
-    process = subprocess.Popen(
-        [*own, "--home", node.folder, "up", "--foreground", *node.options()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    node.adopt_child(process)
+    node.begin_as("tests.scenarios.lying_node")
 
 
 def _lying(

@@ -1,10 +1,6 @@
 """How does a node look that tells what is new once, and then nothing? As sharefs, but for what
 makes up for messages that were lost: that does not come within a test."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 from sharefs.cli import main
 from sharefs.sync import machine
 from tests.scenarios.group import Node
@@ -14,13 +10,7 @@ LATER_SECONDS = 3600.0
 
 def up_patient(node: Node) -> None:
     """Start such a node."""
-    own: list[str | Path] = [sys.executable, "-m", "tests.scenarios.patient_node"]
-    process = subprocess.Popen(
-        [*own, "--home", node.folder, "up", "--foreground", *node.options()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    node.adopt_child(process)
+    node.begin_as("tests.scenarios.patient_node")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,6 @@ from sharefs.errors import DiskFull, LocalDamage
 from tests.store.store_parties import Disk, content_of, random_chunks, shown
 
 # --- fetching -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    yield disk
-    disk.store.close()
 
 
 def test_a_content_that_nothing_is_known_of_is_missing(disk: Disk) -> None:

@@ -4,9 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -21,15 +19,8 @@ from sharefs.store.sharing import _CLONE_RANGE
 from tests.store.store_parties import Disk, random_chunks
 from tests.store.test_store_layer import over, publish
 
+pytestmark = pytest.mark.usefixtures("drafts_folder")
 BLOCK_SIZE_BYTES = 4096
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    (tmp_path / "drafts").mkdir()
-    yield disk
-    disk.store.close()
 
 
 @pytest.fixture(scope="module")

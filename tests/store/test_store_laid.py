@@ -2,8 +2,6 @@
 
 import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +13,6 @@ from tests.store.store_parties import Disk
 from tests.store.test_store_elsewhere import damage, lacking, take_all
 
 SIZE_BYTES = 12 * MIB + 12_345
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    yield disk
-    disk.store.close()
 
 
 @pytest.fixture(scope="module")

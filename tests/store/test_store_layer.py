@@ -2,7 +2,6 @@
 
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,9 @@ from sharefs.store.layer import PAGE_SIZE_BYTES, marks_of
 from sharefs.store.written import Written
 from tests.store.store_parties import FAMILY, Disk, shown
 
+pytestmark = pytest.mark.usefixtures("drafts_folder")
 NOTE = DraftNote(1, FAMILY, ROOT, "film", None)
 SIZE_BYTES = 6 * MIB + 12_345
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    (tmp_path / "drafts").mkdir()
-    yield disk
-    disk.store.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from sharefs.records.ids import ROOT
 from tests.store.store_parties import Disk, content_of, random_chunks, shown
 
 # --- publishing -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    disk = Disk(tmp_path)
-    yield disk
-    disk.store.close()
 
 
 def test_a_finished_draft_becomes_a_complete_content(disk: Disk) -> None:

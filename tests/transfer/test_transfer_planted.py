@@ -171,6 +171,16 @@ def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
             test_transfer_failures.test_a_disk_that_fills_up_on_the_way_fails_the_waiters,
         ),
         (
+            "stages.Stages.forget",
+            lambda *_: None,
+            lambda: test_transfer_failures.test_a_full_disk_fails_the_waiters_with_that_error(True),
+        ),
+        (
+            "content.Content.clear_have",
+            lambda *_: None,
+            test_transfer_machine.test_a_freed_content_is_fetched_again,
+        ),
+        (
             "schedule.UNSAFE_BYTES_MAX",
             1 << 40,
             test_transfer_machine.test_no_more_is_under_way_or_unsaved_than_may_be_lost_in_a_crash,
