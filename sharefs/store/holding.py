@@ -33,10 +33,14 @@ _COLUMNS = (
     "space, device, incarnation, sequence, CASE WHEN content IS NULL THEN NULL ELSE EXISTS"
     " (SELECT 1 FROM content WHERE id = entry.content AND local = content.size) END"
 )
+_SHOWN = (
+    "EXISTS (SELECT 1 FROM entry WHERE entry.space = ?1 AND entry.item = head.item"
+    " AND entry.loser = {loser} AND entry.sequence = head.sequence AND entry.device = ?2"
+    " AND entry.incarnation = ?3 AND entry.content IS NOT NULL)"
+)
 _BETWEEN = (
-    "SELECT count(*), total(EXISTS (SELECT 1 FROM entry WHERE entry.space = ?1"
-    " AND entry.item = head.item AND entry.sequence = head.sequence AND entry.device = ?2"
-    " AND entry.incarnation = ?3 AND entry.content IS NOT NULL))"
+    # There is an index of items for winners, and one for losers, and none for both.
+    f"SELECT count(*), total({_SHOWN.format(loser=0)} OR {_SHOWN.format(loser=1)})"
     " FROM (SELECT item, sequence FROM record WHERE space = ?1 AND device = ?2"
     " AND incarnation = ?3 AND sequence BETWEEN ?4 AND ?5 ORDER BY sequence LIMIT ?6) AS head"
 )

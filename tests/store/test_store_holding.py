@@ -248,3 +248,13 @@ def test_neutral_versions_are_taken_in_only_where_they_touch() -> None:
     assert with_states(((1, 3),), {4: False, 5: None}) == ((1, 3),)
     assert with_states((), {4: True, 3: None, 2: False}) == ((3, 4),)
     assert with_states(((1, 9),), {1: False, 5: False, 9: True}) == ((2, 4), (6, 9))
+
+
+def test_what_lies_between_is_looked_up_and_not_searched_for(store: Store) -> None:
+    """Among all entries of a space, for each interval that may be joined."""
+    rows = store.connection.execute(
+        f"EXPLAIN QUERY PLAN {holding._BETWEEN}", (1, ANNA, LIFE, 1, 9, 33)
+    ).fetchall()
+    plan = [detail for *_, detail in rows if "entry" in detail]
+    assert len(plan) == 2
+    assert all("(space=? AND item=?)" in detail for detail in plan)
