@@ -112,6 +112,17 @@ class Loop:
         elif done is not None:
             done(None, NodeNotRunning(_GOING_DOWN))
 
+    def ask(self, run: Callable[[], Result]) -> Result:
+        """As `call`, for what writes nothing: what it found stands, although the disk had no room
+        for something else of its batch."""
+        found: list[Result] = []
+        try:
+            return self.call(lambda: found.append(run()) or found[-1])  # type: ignore[func-returns-value]
+        except DiskFull:
+            if not found:
+                raise
+            return found[-1]
+
     def call(self, run: Callable[[], Result]) -> Result:
         """Run it in the loop, and wait until what it did is committed; from any other thread.
 

@@ -83,7 +83,7 @@ class Service:
             transfers = len(node.carriage.snapshot())
             return len(node.peers.online()), [*node.state.notices, *self._of_conflicts()], transfers
 
-        online, notices, transfers = node.loop.call(ask)
+        online, notices, transfers = node.loop.ask(ask)
         address = node.state.address
         return StatusReport(
             version=sharefs.__version__,
@@ -111,11 +111,11 @@ class Service:
 
     def create_space(self, name: str) -> SpaceReport:
         replica = self._node.loop.call(lambda: self._node.admission.create(name))
-        return self._node.loop.call(lambda: self._space_report(replica))
+        return self._node.loop.ask(lambda: self._space_report(replica))
 
     def join(self, text: str) -> SpaceReport:
         replica = self._node.admission.join(read_ticket(text))
-        return self._node.loop.call(lambda: self._space_report(replica))
+        return self._node.loop.ask(lambda: self._space_report(replica))
 
     def invite(self, space: str, role: str, expires_s: float) -> str:
         node = self._node
@@ -125,7 +125,7 @@ class Service:
 
     def spaces(self) -> list[SpaceReport]:
         node = self._node
-        return node.loop.call(
+        return node.loop.ask(
             lambda: [
                 self._space_report(node.state.replicas[row.id])
                 for row in node.state.ledger.spaces()
@@ -152,7 +152,7 @@ class Service:
         )
 
     def members(self, space: str) -> list[MemberReport]:
-        return self._node.loop.call(lambda: self._members(self._node.replica_named(space)))
+        return self._node.loop.ask(lambda: self._members(self._node.replica_named(space)))
 
     def _members(self, replica: Replica) -> list[MemberReport]:
         node = self._node
@@ -174,7 +174,7 @@ class Service:
         return reports
 
     def peers(self) -> list[PeerReport]:
-        return self._node.loop.call(self._node.acquaintances.report)
+        return self._node.loop.ask(self._node.acquaintances.report)
 
     def settings(self) -> list[SettingReport]:
         return self._choosing.all()
@@ -187,7 +187,7 @@ class Service:
     # --- conflicts ------------------------------------------------------------------------------
 
     def conflicts(self, space: str | None) -> list[ConflictReport]:
-        return self._node.loop.call(lambda: self._conflicts(space))
+        return self._node.loop.ask(lambda: self._conflicts(space))
 
     def _conflicts(self, space: str | None) -> list[ConflictReport]:
         node = self._node

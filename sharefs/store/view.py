@@ -200,7 +200,12 @@ class ReadView:
             rows = self._query(f"{_LISTED} AND shown = ?", *place, name)
             row = rows[0] if rows else None
             with self._lock:
-                if not read.stale:
+                folder = self._folders.get(place)
+                if not read.stale and folder is not None and name in folder.names:
+                    # Who read it meanwhile, maybe before a COMMIT that this one saw, is believed
+                    # until `forget`: nobody sees a change and then what was before it.
+                    row = folder.names[name]
+                elif not read.stale:
                     self._keep_name(place, name, row)
             return row
         finally:

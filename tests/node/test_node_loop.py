@@ -138,6 +138,19 @@ def test_a_full_disk_at_commit_is_told_to_all_of_the_batch(loop: Loop, disk: Dis
     assert loop.call(write(disk, "c")) == "c", "the loop goes on"
 
 
+def test_what_was_only_asked_is_answered_although_the_disk_is_full(loop: Loop, disk: Disk) -> None:
+    disk.full_commits = 1
+    loop.start()
+    assert loop.ask(lambda: "all well") == "all well"
+    assert disk.said == ["rolled back"]
+
+
+def test_what_can_not_be_found_on_a_full_disk_is_told(loop: Loop, disk: Disk) -> None:
+    loop.start()
+    with pytest.raises(DiskFull):
+        loop.ask(write(disk, "a", DiskFull("full")))
+
+
 def test_what_comes_after_a_call_that_met_a_full_disk_runs_in_the_next_batch(
     loop: Loop, disk: Disk
 ) -> None:
