@@ -116,12 +116,17 @@ class Loop:
         """As `call`, for what writes nothing: what it found stands, although the disk had no room
         for something else of its batch."""
         found: list[Result] = []
+
+        def look() -> Result:
+            found.append(run())
+            return found[0]
+
         try:
-            return self.call(lambda: found.append(run()) or found[-1])  # type: ignore[func-returns-value]
+            return self.call(look)
         except DiskFull:
             if not found:
                 raise
-            return found[-1]
+            return found[0]
 
     def call(self, run: Callable[[], Result]) -> Result:
         """Run it in the loop, and wait until what it did is committed; from any other thread.

@@ -319,13 +319,17 @@ def says_nothing(party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
     until(lambda: not machine._due and (machine._compare_at or 0.0) > time.monotonic() + 10.0)
 
 
-def test_who_promises_to_keep_it_is_known_to_hold_it_at_once(
-    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def know_three_files(anna: Party, bob: Party) -> None:
     for name in ("a.txt", "b.txt", "c.txt"):
         anna.write(name, name.encode())
         agree(name, anna, bob)
     all_know(anna, bob)
+
+
+def test_who_promises_to_keep_it_is_known_to_hold_it_at_once(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_three_files(anna, bob)
     says_nothing(bob, monkeypatch)
     read(bob, "a.txt", "c.txt")
     tells(anna, "a.txt", "last copy", "Anna")
@@ -340,10 +344,7 @@ def test_who_promises_to_keep_it_is_known_to_hold_it_at_once(
 def test_what_was_promised_adds_up_with_what_is_told_later(
     anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a.txt", "b.txt", "c.txt"):
-        anna.write(name, name.encode())
-        agree(name, anna, bob)
-    all_know(anna, bob)
+    know_three_files(anna, bob)
     says_nothing(bob, monkeypatch)
     monkeypatch.setattr(telling, "TELL_SECONDS", 0.5)
     asked: list[AskHeld] = []

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -136,14 +137,22 @@ def test_two_files_half_written_at_two_kills_are_both_kept(anna: Party) -> None:
     assert sorted(parts(anna).values()) == [b"one", b"other"]
 
 
-def test_a_file_that_is_written_again_before_it_could_be_published_is_not_whole(
-    anna: Party, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def no_room(party: Party, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within, nothing can be published."""
+
     def full(*_: object) -> None:
         raise DiskFull("There is no room.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(anna.node.state.contents, "adopt", full)
+        patch.setattr(party.node.state.contents, "adopt", full)
+        yield
+
+
+def test_a_file_that_is_written_again_before_it_could_be_published_is_not_whole(
+    anna: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with no_room(anna, monkeypatch):
         core = anna.node.core
         for name in ("closed", "reopened"):
             handle = core.create(anna.top(), name, 0o755, os.O_RDWR)
@@ -180,12 +189,7 @@ def test_after_a_power_cut_only_what_the_disk_surely_has_is_whole(
     anna: Party, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: Callable[[Party], None]
 ) -> None:
     """What was saved last, and could not be published as the disk was full."""
-
-    def full(*_: object) -> None:
-        raise DiskFull("There is no room.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(anna.node.state.contents, "adopt", full)
+    with no_room(anna, monkeypatch):
         core = anna.node.core
         handle = core.create(anna.top(), "a.txt", 0o644, os.O_RDWR)
         core.write(handle, 0, b"bytes")
