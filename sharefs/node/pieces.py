@@ -104,11 +104,6 @@ class Pieces:
         """Those of which something came, of which nothing is coming now."""
         return self._landing.left()
 
-    def let_go(self, device: DeviceId, content: ContentId, indexes: tuple[int, ...]) -> None:
-        """It does not send these any more."""
-        for index in indexes:
-            self._leave(device, (content, index))
-
     def gone(self, device: DeviceId) -> None:
         """It sends nothing any more."""
         for chunk in list(self._coming.get(device, ())):
