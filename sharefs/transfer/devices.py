@@ -49,7 +49,11 @@ class Devices:
     ) -> None:
         peer = self._books.peers.get(device)
         content = self._books.contents.get(message.content)
-        if peer is None or content is None:
+        if peer is None:
+            return
+        if isinstance(message, Offer) and device not in self._books.distrust.of(message.content):
+            self._books.in_vain.offered(message.content, _held(message))
+        if content is None:
             return
         peer.heard_at = now
         match message:
@@ -86,10 +90,9 @@ class Devices:
         if not asked.answered:
             asked.answered = True
             peer.questions -= 1
-        chunks = bitmap.from_bytes(offer.bitmap) if offer.bitmap else bitmap.ALL
-        holds = offer.holds and chunks != bitmap.NONE
-        peer.answered(holds=holds)
-        if not holds:
+        chunks = _held(offer)
+        peer.answered(holds=chunks != bitmap.NONE)
+        if not chunks:
             content.holders.pop(peer.device, None)
             return
         content.learn(peer.device, chunks)
@@ -177,3 +180,10 @@ class Devices:
                 del content.holders[device]
                 # The patience for somebody to appear was spent in waiting for this device.
                 content.stuck_since = now - PATIENCE_S
+
+
+def _held(offer: Offer) -> int:
+    """The chunks that a device says that it has."""
+    if not offer.holds:
+        return bitmap.NONE
+    return bitmap.from_bytes(offer.bitmap) if offer.bitmap else bitmap.ALL

@@ -2,14 +2,16 @@
 
 The kernel asks again, page by page, for what a program's read did not get, and a program asks for
 what comes next: each would wait for a holder to appear as long as the first read did. Remembered
-for a few seconds only, and until any device comes up, since a holder of something else may have
-fetched these bytes meanwhile. What a person cancelled is remembered so, too, for a moment.
+for a few seconds only, and until any device comes up, or somebody who is online turns out to hold
+these bytes: it fetched them meanwhile, or answers at last what it was asked. What a person
+cancelled is remembered so, too, for a moment.
 """
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from sharefs.errors import NoHolderOnline, UserError
-from sharefs.records.ids import ContentId
+from sharefs.records.ids import ContentId, DeviceId
 from sharefs.transfer import bitmap
 from sharefs.transfer.content import Content
 
@@ -23,6 +25,12 @@ class _Vain:
     chunks: int
     until: float
     error: UserError
+    likely: frozenset[DeviceId] = frozenset()
+    """Who was taken for a holder then."""
+
+    @property
+    def is_refused(self) -> bool:
+        return not isinstance(self.error, NoHolderOnline)
 
 
 class InVain:
@@ -34,7 +42,8 @@ class InVain:
     def add(self, content: Content, error: NoHolderOnline, now: float) -> None:
         """Those who wait for what of this content can not be had are being told."""
         chunks = content.unreachable() if content.holders and content.layout else bitmap.ALL
-        self._note(content.id, _Vain(chunks, now + IN_VAIN_S, error))
+        likely = frozenset(content.likely)
+        self._note(content.id, _Vain(chunks, now + IN_VAIN_S, error, likely))
 
     def refuse(self, content: ContentId, error: UserError, now: float) -> None:
         """Those who wait for this content are being told that it does not come."""
@@ -50,10 +59,20 @@ class InVain:
         """Somebody came up, who may have any of it."""
         self._latest.clear()
 
-    def error(self, content: Content, waiter: int, now: float) -> UserError | None:
+    def offered(self, content: ContentId, chunks: int) -> None:
+        """Somebody said that it has these."""
+        vain = self._latest.get(content)
+        if vain is not None and not vain.is_refused:
+            self._latest[content] = replace(vain, chunks=vain.chunks & ~chunks)
+
+    def error(
+        self, content: Content, waiter: int, online: Container[DeviceId], now: float
+    ) -> UserError | None:
         """Why it is no use that a waiter waits, if all that it misses was waited for just now."""
         vain = self._latest.get(content.id)
         if vain is None or now >= vain.until:
+            return None
+        if not vain.is_refused and any(d in online for d in content.likely.keys() - vain.likely):
             return None
         missing = bitmap.ALL if content.layout is None else content.waiters[waiter].missing
         return vain.error if missing and not missing & ~vain.chunks else None

@@ -1,6 +1,6 @@
 """Who waits for which bytes?"""
 
-from sharefs.errors import NoHolderOnline
+from sharefs.errors import NoHolderOnline, UserError
 from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.books import Books
 from sharefs.transfer.content import MISFIT, Content
@@ -52,6 +52,9 @@ class Wants:
         self._books.content_of[event.waiter] = event.content
         if event.size != content.size or not content.fits:
             self._books.fail(content, [event.waiter], NoHolderOnline(MISFIT))
-        elif not event.held and (error := self._books.in_vain.error(content, event.waiter, now)):
+        elif not event.held and (error := self._in_vain(content, event.waiter, now)):
             self._books.fail(content, [event.waiter], error)
         self._books.touch(event.content)
+
+    def _in_vain(self, content: Content, waiter: int, now: float) -> UserError | None:
+        return self._books.in_vain.error(content, waiter, self._books.peers, now)

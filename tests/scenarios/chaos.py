@@ -346,7 +346,7 @@ class Chaos:
     # --- the end ----------------------------------------------------------------------------------
 
     def _await_quiet(self) -> None:
-        """Until all list the same."""
+        """Until all are online for all, and list the same."""
 
         def same() -> bool:
             listings = [_listing(node.at("Family")) for node in self._nodes]
@@ -356,6 +356,8 @@ class Chaos:
             return False
 
         assert all(answers(node) for node in self._nodes), "all are up"
+        for node in self._nodes:
+            until(lambda node=node: node.sees_online(*NAMES[: self._plan.nodes]), QUIET_S_MAX)  # type: ignore[misc]
         until(same, QUIET_S_MAX, "all list the same")
 
     def _found(self) -> list[Path]:

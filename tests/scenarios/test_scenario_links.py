@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,3 +206,21 @@ def test_a_small_change_of_a_large_file_costs_little_on_the_wire(
 
     until(is_changed, 10)
     assert traffic(frank.pid).received - before < 4 * MIB
+
+
+def test_a_file_can_be_read_as_soon_as_who_has_it_wakes(group: Group) -> None:
+    anna, bob = group.node("Anna"), group.node("Bob")
+    meet(anna, bob)
+    anna.at("Family/letter.txt").write_bytes(b"Dear all")
+    there = bob.at("Family/letter.txt")
+    until(there.exists, 10, "Bob sees it")
+    with anna.stopped(), pytest.raises(OSError, match="Host is down"):
+        there.read_bytes()
+
+    def is_heard() -> bool:
+        """Anna has answered what Bob asked before."""
+        with suppress(OSError):
+            return there.read_bytes() == b"Dear all"
+        return False
+
+    until(is_heard, 2, "Bob reads it")

@@ -5,6 +5,7 @@ import pytest
 
 from sharefs.errors import DiskFull, NoHolderOnline
 from sharefs.records.content import MIB
+from sharefs.records.ids import DeviceId
 from sharefs.transfer import bitmap, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.schedule import UNSAFE_BYTES_MAX
@@ -163,6 +164,37 @@ def test_who_comes_up_is_asked_for_what_was_waited_for_in_vain() -> None:
     network.up(Holder(ANNA).hold(file))
     waiter = network.want(file, 0, MIB, Priority.READ)
     network.run()
+    assert waiter in network.satisfied
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "while another waits"])
+def test_who_answers_too_late_is_asked_again_by_the_next_read(others: int) -> None:
+    network, file = Network(), small_file(1)
+    slow = network.up(Holder(ANNA, latency_s=2.0).hold(file))
+    failed = network.want(file, priority=Priority.READ)
+    for _ in range(others):
+        network.want(file, held=True)
+    network.run(4.5)
+    assert failed in network.failed
+    slow.latency_s = 0.001
+    waiter = network.want(file, priority=Priority.READ)
+    network.run(0.1)
+    assert waiter in network.satisfied
+
+
+def test_who_has_come_to_hold_it_is_asked_for_what_was_waited_for_in_vain() -> None:
+    network, file = Network(), small_file(1)
+    holder = network.up(Holder(ANNA))
+    network.up(Holder(BOB))
+    network.want(file, priority=Priority.READ, likely=(BOB,))
+    network.run(3.5)
+    holder.hold(file)
+    began = network.now
+    same = network.want(file, priority=Priority.READ, likely=(BOB,))
+    away = network.want(file, priority=Priority.READ, likely=(DeviceId(b"c" * 16),))
+    assert [network.failed[waiter][0] for waiter in (same, away)] == [began, began]
+    waiter = network.want(file, priority=Priority.READ, likely=(ANNA, BOB))
+    network.run(1.0)
     assert waiter in network.satisfied
 
 
