@@ -356,8 +356,12 @@ class Chaos:
             return False
 
         assert all(answers(node) for node in self._nodes), "all are up"
-        for node in self._nodes:
-            until(lambda node=node: node.sees_online(*NAMES[: self._plan.nodes]), QUIET_S_MAX)  # type: ignore[misc]
+        names = [node.name for node in self._nodes]
+        until(
+            lambda: all(node.sees_online(*names) for node in self._nodes),
+            QUIET_S_MAX,
+            "all are online for all",
+        )
         until(same, QUIET_S_MAX, "all list the same")
 
     def _found(self) -> list[Path]:
