@@ -314,11 +314,11 @@ class Channel:
         flags, mode, _, _ = protocol.read_words(body)
         (name,) = _names(body[16:])
         handle = self._core.create(folder, name, mode, flags)
-        opened = self._opened(handle, None)
+        opened = self._opened(handle, None, never_read=flags & os.O_ACCMODE == os.O_WRONLY)
         # When it is published, it is as it was.
         return self._entry(self._core.getattr_open(handle), noted=False) + opened
 
-    def _opened(self, handle: Handle, node: int | None) -> bytes:
+    def _opened(self, handle: Handle, node: int | None, never_read: bool = False) -> bytes:
         try:
             keep = self._core.opened_by(handle, node)
         except NoSuchEntry:
@@ -331,7 +331,8 @@ class Channel:
         if not keep and node is not None:
             # It may believe in the size of an earlier version.
             self._forget_attributes(node)
-        past_cache = self._can_map_past_cache and handle.past_cache
+        # A first write through the cache would ask for an attribute (security.capability) before.
+        past_cache = self._can_map_past_cache and (never_read or handle.past_cache)
         return protocol.opened(number, keep=keep, past_cache=past_cache)
 
     def _read(self, ino: int, body: memoryview) -> bytes:

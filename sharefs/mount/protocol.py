@@ -67,7 +67,7 @@ class Feature(enum.IntFlag):
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
     HANDLE_KILLPRIV_V2 = 1 << 28
-    """We keep no privileges, so the kernel need not ask for them before every write."""
+    """We keep no privileges, so the kernel asks for them before a file's first write only."""
     INIT_EXT = 1 << 30
     """There are more than 32 features."""
     DIRECT_IO_ALLOW_MMAP = 1 << 36

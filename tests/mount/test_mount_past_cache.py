@@ -1,4 +1,4 @@
-"""Large ghosts behind the real kernel: read past its cache, mapped through it."""
+"""Large ghosts, and new files, behind the real kernel: past its cache, mapped through it."""
 
 import random
 import sys
@@ -80,3 +80,55 @@ def test_programs_of_all_kinds_get_a_large_ghosts_bytes(house: FakeHouse, family
         "cp film copy && cmp film copy && dd if=film of=copy2 bs=1M status=none && cmp copy copy2",
         family,
     )
+
+
+@pytest.fixture
+def attributes_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+    plain = Core.getxattr
+
+    def getxattr(self: Core, ino: int, name: str) -> bytes:
+        names.append(name)
+        return plain(self, ino, name)
+
+    monkeypatch.setattr(Core, "getxattr", getxattr)
+    return names
+
+
+def test_a_new_file_that_is_only_written_is_written_with_no_question_before(
+    family: Path, attributes_asked: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "film").write_bytes(DATA)
+    run(f"cp {tmp_path}/film film && printf small > note", family)
+    assert attributes_asked == []
+    assert run(f"cmp {tmp_path}/film film && cat note", family) == "small"
+
+
+_WRITER_AND_READERS = """
+import mmap, os, sys
+path = sys.argv[1]
+writer = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+os.write(writer, b"a" * 9000)
+reader = os.open(path, os.O_RDONLY)
+mapped = mmap.mmap(reader, 9000, mmap.MAP_SHARED, mmap.PROT_READ)
+assert mapped[:] == os.pread(reader, 9999, 0) == b"a" * 9000
+os.pwrite(writer, b"b" * 5000, 2000)
+expected = b"a" * 2000 + b"b" * 5000 + b"a" * 2000
+assert mapped[:] == expected, "mapped"
+assert os.pread(reader, 9999, 0) == expected, "read"
+os.ftruncate(writer, 3000)
+os.pwrite(writer, b"c" * 100, 9000)
+expected = expected[:3000] + bytes(6000) + b"c" * 100
+assert os.pread(reader, 9999, 0) == expected, "longer"
+assert os.fstat(reader).st_size == 9100
+appending = os.open(path, os.O_WRONLY | os.O_APPEND)
+os.write(appending, b"d")
+os.pwrite(writer, b"e", 9101)
+assert os.pread(reader, 99, 9099) == b"cde"
+print(mapped[:5000] == expected[:5000])
+"""
+
+
+def test_others_see_at_once_what_is_written_past_the_cache(family: Path) -> None:
+    done = run(f"{sys.executable} -c '{_WRITER_AND_READERS}' new", family)
+    assert done.strip() == "True"
