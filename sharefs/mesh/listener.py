@@ -1,8 +1,9 @@
 """How are the peers reached that dialled us?
 
 One ROUTER for control and one for bulk. A peer's connection is known by the routing id that the
-ROUTER drew for it, and is used for that peer once a greeting came by it. Clients may also choose
-a routing id; those begin with another byte than the drawn ones, and nothing is ever sent to them.
+ROUTER drew for it, and is used for that peer once a greeting came by it, if it still leads there
+then. Clients may also choose a routing id; those begin with another byte than the drawn ones, and
+nothing is ever sent to them.
 """
 
 import errno
@@ -129,8 +130,15 @@ class Listener:
             self._links.events.append(Arrived(key_of(route), channel, header, payload))
         elif payload is not None and len(payload) == INSTANCE_SIZE_BYTES:
             drawn = route.bytes
-            if drawn[0] == 0 and len(drawn) == _DRAWN_ROUTE_SIZE_BYTES:
-                self._links.greeted(key_of(route), channel, drawn, bytes(payload))
+            key, is_drawn = key_of(route), drawn[0] == 0 and len(drawn) == _DRAWN_ROUTE_SIZE_BYTES
+            if is_drawn and self._is_there(key, channel, drawn):
+                self._links.greeted(key, channel, drawn, bytes(payload))
+
+    def _is_there(self, key: PublicKey, channel: Channel, route: bytes) -> bool:
+        """ZeroMQ still reads out what came by a connection that is gone; it may even read that
+        after the greeting by which the same peer came in again, whose route must stay."""
+        self._sockets[channel].get(zmq.EVENTS)  # A send alone may not know yet.
+        return self._send_by(key, channel, route, PROBE)
 
 
 def _resolve(host: str) -> str:

@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from sharefs.mesh.events import Arrived, Channel, MeshEvent
 from sharefs.mesh.sockets import Mesh
@@ -39,6 +41,16 @@ class Party:
     def said(self, *kinds: type) -> list[MeshEvent]:
         """The events of these kinds, in order."""
         return [event for event in self.events if isinstance(event, kinds)]
+
+
+@contextmanager
+def party() -> Iterator[Party]:
+    """One that is closed whatever happens."""
+    party = Party()
+    try:
+        yield party
+    finally:
+        party.mesh.close()
 
 
 def introduce(*parties: Party) -> None:
@@ -77,7 +89,10 @@ def send_bulk(one: Party, other: Party) -> bool:
 
 
 class PeerProcess:
-    """A mesh in a process of its own that answers every message with the same (mesh_peer.py)."""
+    """A mesh in a process of its own that answers every message with the same (mesh_peer.py).
+
+    Ends with its `with`, whatever happens in there.
+    """
 
     def __init__(self, secret: bytes, address: Address | None, dial: tuple[PublicKey, Address]):
         self.key = curve_public_key(secret)
@@ -95,7 +110,17 @@ class PeerProcess:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert self.process.stdout is not None
-        self.address = Address(*json.loads(self.process.stdout.readline()))
+        try:
+            self.address = Address(*json.loads(self.process.stdout.readline()))
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def kill(self) -> None:
         self.process.kill()

@@ -9,16 +9,15 @@ from sharefs.mesh.events import Arrived, Channel, LinkDown
 from sharefs.mesh.knock import knock
 from sharefs.spaces.identity import curve_public_key
 from sharefs.spaces.ticket import Address
-from tests.mesh.mesh_parties import Party
+from tests.mesh.mesh_parties import Party, party
 
 ENOUGH_S = 15.0
 
 
 @pytest.fixture
 def inviter() -> Iterator[Party]:
-    party = Party()
-    yield party
-    party.mesh.close()
+    with party() as someone:
+        yield someone
 
 
 def served(inviter: Party, knocking: Callable[[], bytes]) -> bytes:

@@ -17,7 +17,7 @@ from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import curve_public_key
 from sharefs.spaces.ticket import ADDRESSES_MAX, Address
 from sharefs.wire.message import MESSAGE_SIZE_BYTES_MAX
-from tests.mesh.mesh_parties import Party, PeerProcess, both_linked, introduce, link, until
+from tests.mesh.mesh_parties import Party, PeerProcess, both_linked, introduce, link, party, until
 
 CONTROL, BULK = Channel.CONTROL, Channel.BULK
 NOWHERE = (PublicKey(bytes(32)), Address("127.0.0.1", 1, 1))
@@ -25,23 +25,20 @@ NOWHERE = (PublicKey(bytes(32)), Address("127.0.0.1", 1, 1))
 
 @pytest.fixture
 def anna() -> Iterator[Party]:
-    yield from _party()
+    with party() as someone:
+        yield someone
 
 
 @pytest.fixture
 def bob() -> Iterator[Party]:
-    yield from _party()
+    with party() as someone:
+        yield someone
 
 
 @pytest.fixture
 def mallory() -> Iterator[Party]:
-    yield from _party()
-
-
-def _party() -> Iterator[Party]:
-    party = Party()
-    yield party
-    party.mesh.close()
+    with party() as someone:
+        yield someone
 
 
 @pytest.fixture
@@ -170,32 +167,34 @@ def test_a_killed_peer_is_noticed_and_linked_again_after_its_restart(
 ) -> None:
     secret = os.urandom(32)
     target = (anna.key, anna.listen()) if who_dials != "we" else NOWHERE
-    peer = PeerProcess(secret, None, target)
-    anna.admitted.add(peer.key)
-    if who_dials != "they":
-        anna.mesh.dial(peer.key, peer.address)
-    until(lambda: anna.mesh.linked(peer.key), anna)
+    with PeerProcess(secret, None, target) as peer:
+        address = peer.address
+        anna.admitted.add(peer.key)
+        if who_dials != "they":
+            anna.mesh.dial(peer.key, address)
+        until(lambda: anna.mesh.linked(peer.key), anna)
     for _ in range(2):
+        until(lambda: not anna.mesh.linked(peer.key), anna)
         anna.events.clear()
-        peer.kill()
-        until(lambda: bool(anna.said(LinkDown)), anna)
-        peer = PeerProcess(secret, peer.address, target)
-        until(lambda: bool(anna.said(LinkUp)), anna)
-        assert anna.mesh.send(peer.key, CONTROL, (b"there again?",))
-        until(lambda: bool(anna.heard()), anna)
-    peer.kill()
+        with PeerProcess(secret, address, target):
+            until(lambda: answers(peer.key, anna), anna)
+        assert isinstance(anna.said(LinkUp, LinkDown)[0], LinkUp)
+
+
+def answers(key: PublicKey, asker: Party) -> bool:
+    """Asked again each time: whatever is said while connections come and go may be lost."""
+    asker.mesh.send(key, CONTROL, (b"there again?",))
+    return bool(asker.heard())
 
 
 def test_a_closed_mesh_is_noticed_and_its_ports_are_free_at_once(anna: Party, bob: Party) -> None:
     link(anna, bob)
-    again = Party()
-    introduce(anna, again)
-    address = again.listen()
-    again.mesh.close()
+    with party() as again:
+        introduce(anna, again)
+        address = again.listen()
     again.mesh.wake()
-    third = Party()
-    assert third.mesh.listen(address.host, address.port, address.bulk_port) == address
-    third.mesh.close()
+    with party() as third:
+        assert third.mesh.listen(address.host, address.port, address.bulk_port) == address
     anna.mesh.hang_up(bob.key)
     until(lambda: bool(bob.said(LinkDown)), anna, bob)
 
@@ -360,36 +359,35 @@ def test_a_full_queue_is_told_and_loses_nothing(anna: Party, bob: Party) -> None
 
 
 def test_a_payload_can_be_kept_after_the_mesh_is_closed() -> None:
-    anna, bob = Party(), Party()
-    link(anna, bob)
-    assert anna.mesh.send(bob.key, BULK, (b"chunk", bytes(range(256)) * 4096))
-    until(lambda: bool(bob.heard()), anna, bob)
-    anna.mesh.close()
-    bob.mesh.close()
+    with party() as anna, party() as bob:
+        link(anna, bob)
+        assert anna.mesh.send(bob.key, BULK, (b"chunk", bytes(range(256)) * 4096))
+        until(lambda: bool(bob.heard()), anna, bob)
     payload = bob.heard()[0].payload
     assert payload is not None
     assert payload == bytes(range(256)) * 4096
 
 
 def test_another_process_answers_thousands_of_messages_on_both_channels(anna: Party) -> None:
-    peer = PeerProcess(os.urandom(32), None, NOWHERE)
-    anna.mesh.dial(peer.key, peer.address)
-    until(lambda: anna.mesh.linked(peer.key), anna)
-    payload, sent = bytes(64 * 1024), 0
-    while len(anna.heard()) < 2000:
-        # The echo refuses when its queue is full, so no more than half a queue is on its way.
-        while sent < 2000 and sent - len(anna.heard()) < 32:
-            frames = (b"%d" % sent, payload) if sent % 4 else (b"%d" % sent,)
-            if not anna.mesh.send(peer.key, BULK if sent % 4 else CONTROL, frames):
-                break
-            sent += 1
-        until(lambda: True, anna)
-        anna.turn()
-    for channel in Channel:
-        numbers = [int(message.header) for message in anna.heard() if message.channel is channel]
-        assert numbers == sorted(numbers)
-    assert len({message.header for message in anna.heard()}) == 2000
-    peer.kill()
+    with PeerProcess(os.urandom(32), None, NOWHERE) as peer:
+        anna.mesh.dial(peer.key, peer.address)
+        until(lambda: anna.mesh.linked(peer.key), anna)
+        payload, sent = bytes(64 * 1024), 0
+        while len(anna.heard()) < 2000:
+            # The echo refuses when its queue is full, so no more than half a queue is on its way.
+            while sent < 2000 and sent - len(anna.heard()) < 32:
+                frames = (b"%d" % sent, payload) if sent % 4 else (b"%d" % sent,)
+                if not anna.mesh.send(peer.key, BULK if sent % 4 else CONTROL, frames):
+                    break
+                sent += 1
+            until(lambda: True, anna)
+            anna.turn()
+        for channel in Channel:
+            numbers = [
+                int(message.header) for message in anna.heard() if message.channel is channel
+            ]
+            assert numbers == sorted(numbers)
+        assert len({message.header for message in anna.heard()}) == 2000
 
 
 def test_every_message_of_the_protocol_fits_a_control_frame() -> None:
