@@ -4,11 +4,12 @@ Theory of operation. A device is *linked* while the mesh has a route to it, and 
 first Hello until it says Bye, the link is lost, or it is silent for PEER_SILENT_SECONDS although it
 is asked every PING_INTERVAL_SECONDS. Who is linked and not online is greeted that often, as a Hello
 may be lost, unless it misbehaved. Every known address of every member's device is dialled; who is
-told of a new address by a Hello dials it, too.
+told of a new address by a Hello dials it, too. So everybody is told at once of who comes online:
+one of two devices may be able to dial the other, and not the other way round.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from sharefs.mesh.discovery import reachable_at
@@ -114,7 +115,7 @@ class Peers:
 
     def _greeted(self, device: DeviceId, hello: Hello) -> None:
         peer = self.peers.setdefault(device, Peer())
-        peer.addresses = hello.addresses
+        moved, peer.addresses = peer.addresses != hello.addresses, hello.addresses
         now = time.time()
         for address in hello.addresses:
             self._state.ledger.save_address(device, address, now)
@@ -125,6 +126,9 @@ class Peers:
         if not peer.online or shared != peer.spaces:
             peer.online, peer.dropped, peer.spaces = True, False, shared
             self._up(device, shared)
+            moved = True
+        if moved:
+            self._make_known(device)
         key = self._state.key_of(device)
         if key is not None:
             self._dial(key, device)
@@ -154,17 +158,28 @@ class Peers:
                 self._state.ledger.save_address(device, address, time.time())
             self._down(device)
 
-    def _say_hello(self, device: DeviceId, answer: bool) -> None:
+    def _make_known(self, device: DeviceId) -> None:
+        """Tell the others where a device is now: those whom it can not dial must dial it."""
+        for other in self.online():
+            if self._door(device, other) is not None:
+                self._say_hello(other, answer=False, of=[device])
+
+    def _say_hello(
+        self, device: DeviceId, answer: bool, of: Iterable[DeviceId] | None = None
+    ) -> None:
+        """With the doors of others: of all who are online, if not said."""
+        others = self.online() if of is None else of
+        doors = [door for other in others if (door := self._door(other, device)) is not None]
         shared = self._state.shared_with(device)
-        doors = []
-        for key, certificate in self._state.devices.items():
-            peer = self.peers.get(certificate.device)
-            if peer is None or not peer.online or certificate.device == device:
-                continue
-            if set(shared) & set(peer.spaces):
-                doors.append(Door(certificate.device, key, peer.addresses))
         hello = Hello(self.addresses(), shared, tuple(doors[:DOORS_MAX]), answer)
         self._state.send(device, hello)
+
+    def _door(self, of: DeviceId, to: DeviceId) -> Door | None:
+        """Where a device is, if another may be told: both are in one of our spaces."""
+        key, peer = self._state.key_of(of), self.peers[of]
+        if of == to or key is None or not set(self._state.shared_with(to)) & set(peer.spaces):
+            return None
+        return Door(of, key, peer.addresses)
 
     def addresses(self) -> tuple[Address, ...]:
         """Where we can be reached."""

@@ -81,12 +81,15 @@ class Party:
         self.home.write_identity(encode_identity(identity))
         self.device: DeviceId = identity.device
         self._listen: str | None = "127.0.0.1:0"
+        self.announce: str | None = None
+        """Where the others are told that the node is."""
         self.identity = identity
 
     # --- life -----------------------------------------------------------------------------------
 
     def up(self) -> "Party":
-        self.service = Service(self.home, NodeOptions(listen=self._listen, discovery=False))
+        options = NodeOptions(listen=self._listen, discovery=False, announce=self.announce)
+        self.service = Service(self.home, options)
         # From then on where it was before, so that the others find it.
         self._listen = None
         self.node: Node = self.service._node

@@ -11,6 +11,8 @@ from sharefs.wire.session import Bye, Hello, Ping, Pong
 from sharefs.wire.sync import Summary
 from tests.node.node_parties import Party, Raw, agree, meet, until
 
+NOBODY_LISTENS = "127.0.0.1:1"
+
 
 def test_a_save_is_seen_and_read_elsewhere(anna: Party, bob: Party) -> None:
     anna.write("a.txt", b"hello")
@@ -28,6 +30,69 @@ def test_those_who_were_let_in_by_others_find_each_other(
     anna.down()
     carol.write("c.txt", b"from carol")
     agree("c.txt", bob, carol)
+
+
+def test_whom_nobody_can_dial_finds_who_came_later(
+    anna: Party, bob: Party, party: Callable[[str], Party]
+) -> None:
+    """Bob, behind a router, can only dial himself: whoever comes, he must be told where."""
+    bob.down()
+    bob.announce = NOBODY_LISTENS
+    bob.up()
+    meet(anna, bob)
+    anna.node.loop.call(lambda: forget_addresses(anna, bob))
+    carol = party("Carol")
+    anna.invite(carol)
+    meet(bob, carol)
+    carol.down()
+    until(lambda: not bob.sees(carol))
+    carol.listen_anywhere()
+    carol.up()
+    meet(bob, carol)
+
+
+def forget_addresses(party: Party, other: Party) -> None:
+    """But for those where it says that it is now."""
+    connection = party.node.state.ledger._connection
+    port = other.node.state.announced
+    assert port is not None
+    connection.execute(
+        "DELETE FROM device_address WHERE device = ? AND port != ?", (other.device, port.port)
+    )
+
+
+def test_who_comes_online_is_made_known_to_the_others(
+    anna: Party, mallory: Raw, party: Callable[[str], Party]
+) -> None:
+    """And nothing else is said to them for it."""
+    carol = party("Carol")
+    anna.invite(carol)
+    where = Door(carol.device, carol.identity.certificate.curve_key, (carol.node.state.address,))
+    mallory.hears(Hello, lambda hello: hello.doors == (where,) and not hello.answer)
+
+
+def test_who_moved_is_made_known_to_the_others(anna: Party, carol: Party, mallory: Raw) -> None:
+    where = Address("192.0.2.7", 7, 8)
+    carol.node.loop.call(lambda: move(carol, where))
+    door = Door(carol.device, carol.identity.certificate.curve_key, (where,))
+    mallory.hears(Hello, lambda hello: hello.doors == (door,) and not hello.answer)
+
+
+def move(party: Party, to: Address) -> None:
+    party.node.state.announced = to
+    party.node.peers.announce()
+
+
+def test_who_has_no_space_with_a_newcomer_is_not_told_of_it(
+    anna: Party, mallory: Raw, party: Callable[[str], Party]
+) -> None:
+    anna.create("Work")
+    carol = party("Carol")
+    anna.invite(carol, "Work")
+    until(lambda: anna.sees(carol))
+    mallory.settle()
+    doors = [door for hello in mallory.heard(Hello) for door in hello.doors]
+    assert carol.device not in [door.device for door in doors]
 
 
 def test_who_says_bye_is_away_and_who_speaks_again_is_asked_hello(
