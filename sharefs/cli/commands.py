@@ -18,7 +18,7 @@ import typer
 from sharefs import __version__
 from sharefs.cli import arguments, background, display
 from sharefs.cli.fetching import fetch_and_show
-from sharefs.errors import BadArgument, EntryExists, LastCopy
+from sharefs.errors import BadArgument, EntryExists, LastCopy, NodeNotRunning
 from sharefs.node.options import NodeOptions
 from sharefs.node.reports import ConflictReport, SpaceReport
 from sharefs.spaces.limits import PERSON_NAME_SIZE_MAX
@@ -141,7 +141,13 @@ def up(
     mount: Annotated[
         Path | None,
         # What a killed node has left there can not be read, until the new one has taken it away.
-        typer.Option("--mount", metavar="DIR", readable=False, help="Where to show your spaces."),
+        typer.Option(
+            "--mount",
+            metavar="DIR",
+            readable=False,
+            help="Where to show your spaces.",
+            show_default="as last time",
+        ),
     ] = None,
     no_discovery: Annotated[
         bool, typer.Option("--no-discovery", help="Neither announce nor look for devices nearby.")
@@ -153,7 +159,7 @@ def up(
     here = home_of(context)
     listen, announce = arguments.check_listen(listen), arguments.check_listen(announce)
     # Paths are compared with it, and those are resolved as far as their last part.
-    mount = (here.mount_default if mount is None else mount).resolve()
+    mount = (mount or here.last_mount() or here.mount_default).resolve()
     here.read_identity()
     here.prepare()
     if foreground:
@@ -196,8 +202,17 @@ def _run_here(here: Home, options: NodeOptions, report: int | None) -> None:
 def down(context: typer.Context, home: LocalHome = None) -> None:
     """Stop your node, and wait until its mount is gone."""
     here = home_of(context)
-    with _client(here) as client:
-        background.stop(client, here.log_file)
+    try:
+        with _client(here) as client:
+            background.stop(client, here.log_file)
+    except NodeNotRunning:
+        from sharefs.node import mounting
+
+        dead = mounting.take_away_dead(here)
+        if dead is None:
+            raise
+        display.say(f"The node had ended already; its dead mount at {dead} is taken away.")
+        return
     display.say("The node is down.")
 
 
@@ -466,4 +481,16 @@ def _invocation(context: typer.Context) -> Invocation:
 def _client(here: Home) -> Client:
     """Raises NotInitialised, which is the first thing to mend where there is no node."""
     here.read_identity()
-    return Client(here.socket_file)
+    try:
+        return Client(here.socket_file)
+    except NodeNotRunning as error:
+        # What knows of mounts takes its time to load.
+        from sharefs.node import mounting
+
+        dead = mounting.dead_mount(here)
+        if dead is None:
+            raise
+        raise NodeNotRunning(
+            f"The node has ended without being told to, and nothing can be read at {dead} until it"
+            " is back: start it with `sharefs up`. `sharefs down` takes the dead mount away."
+        ) from error

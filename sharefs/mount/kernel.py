@@ -54,10 +54,9 @@ def prepare_mount_point(mount_point: Path, is_default: bool = False) -> Path:
     created with its parents, any other only in a folder that exists. Raises MountNotPossible.
     """
     mount_point = Path(os.path.abspath(mount_point))
-    kind = mounted_type(mount_point)
-    if kind == _TYPE and _is_stale(mount_point):
+    if is_dead(mount_point):
         unmount_lazily(mount_point)
-        kind = mounted_type(mount_point)
+    kind = mounted_type(mount_point)
     if kind is not None:
         raise MountNotPossible(
             f"{mount_point} is already a mount ({kind}): choose another with --mount,"
@@ -105,7 +104,10 @@ def mounted_type(mount_point: Path) -> str | None:
     return found
 
 
-def _is_stale(mount_point: Path) -> bool:
+def is_dead(mount_point: Path) -> bool:
+    """Whether a node was mounted there, and has ended without taking its mount away."""
+    if mounted_type(mount_point) != _TYPE:
+        return False
     try:
         # For a second, the kernel still answers stat from what it remembers of a node that is gone.
         os.statvfs(mount_point)

@@ -20,7 +20,7 @@ from sharefs.mesh.events import Arrived, Denied, LinkDown, LinkUp, MeshEvent
 from sharefs.mesh.sockets import Mesh
 from sharefs.mount import kernel
 from sharefs.mount.core import Core
-from sharefs.node import leftovers, listening
+from sharefs.node import leftovers, listening, mounting
 from sharefs.node.acquaintances import Acquaintances
 from sharefs.node.admission import Admission
 from sharefs.node.cache import Cache
@@ -97,10 +97,7 @@ class Node:
         self.home.prepare()
         lock = self.home.lock()
         self._closing.append(lock.release)
-        kernel.check_system()
-        self.mount_point = kernel.prepare_mount_point(
-            self.mount_point, is_default=self.mount_point == self.home.mount_default
-        )
+        self.mount_point = mounting.prepare(self.home, self.mount_point)
         store = open_database(self.home.database_file, self.home.token_file)
         self._closing.append(store.close)
         self.loop = Loop(self)

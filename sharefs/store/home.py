@@ -88,6 +88,11 @@ class Home:
         return self.data_folder / "sharefs.log"
 
     @property
+    def mount_file(self) -> Path:
+        """Where the node's mount was last, as a path."""
+        return self.data_folder / "mount-point"
+
+    @property
     def lock_file(self) -> Path:
         return self.data_folder / "lock"
 
@@ -153,6 +158,23 @@ class Home:
             ) from error
         except OSError as error:
             raise _not_usable(self.identity_file, error) from error
+
+    def last_mount(self) -> Path | None:
+        """Where the node's mount is, or was last."""
+        try:
+            text = os.fsdecode(self.mount_file.read_bytes())
+        except OSError:
+            return None
+        return Path(text) if os.path.isabs(text) and "\0" not in text else None
+
+    def note_mount(self, mount_point: Path) -> None:
+        """Raises HomeNotUsable."""
+        if self.last_mount() == mount_point:
+            return
+        try:
+            write_file(self.mount_file, os.fsencode(mount_point))
+        except OSError as error:
+            raise _not_usable(self.mount_file, error) from error
 
     def lock(self) -> "HeldLock":
         """Hold the home for this process. Raises NodeAlreadyRunning, HomeNotUsable."""

@@ -143,7 +143,7 @@ class Node:
         try:
             self.ask("up", *self.options())
         finally:
-            self._adopt_written()
+            self.adopt()
 
     def options(self) -> list[str | Path]:
         """Those of `up`: it listens anywhere the first time, and then where it did before."""
@@ -174,7 +174,7 @@ class Node:
         until(lambda: process.poll() is not None or answers(self), END_S_MAX, "it serves")
         assert process.returncode is None, f"exit {process.returncode}: {self.log_tail()}"
 
-    def _adopt_written(self) -> None:
+    def adopt(self) -> None:
         """The process that the home names is its own from now on, to be ended with it."""
         with suppress(OSError, ValueError):
             pid = int(self.home.lock_file.read_text().split()[0])
@@ -333,7 +333,7 @@ class Node:
     def close(self) -> None:
         """End its process and its mount, whatever state they are in."""
         if self._process is None:
-            self._adopt_written()
+            self.adopt()
         if self._process is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._process, signal.SIGTERM)

@@ -220,6 +220,32 @@ def test_a_stale_mount_of_a_killed_node_is_recovered_by_up(group: Group) -> None
     assert answers(anna)
 
 
+def test_a_dead_mount_is_told_and_taken_away_wherever_the_next_is(group: Group) -> None:
+    (anna,) = group.up("Anna")
+    anna.ask("create", "Family")
+    anna.kill()
+    assert f"nothing can be read at {anna.mount}" in anna.refused("status")
+    assert f"nothing can be read at {anna.mount}" in anna.refused("fetch", anna.at("Family"))
+    first, anna.mount = anna.mount, anna.base / "elsewhere"
+    anna.up()
+    assert answers(anna)
+    assert list(first.iterdir()) == []
+    anna.kill()
+    assert f"dead mount at {anna.mount} is taken away" in anna.ask("down")
+    assert list(anna.mount.iterdir()) == []
+    assert anna.refused("down").startswith("7 The node is not running")
+
+
+def test_a_mount_comes_back_where_it_was_last(group: Group) -> None:
+    (anna,) = group.up("Anna")
+    anna.ask("create", "Family")
+    anna.down()
+    try:
+        assert f"Your spaces are at {anna.mount}." in anna.ask("up", "--no-discovery")
+    finally:
+        anna.adopt()
+
+
 def test_a_port_in_use_is_named(group: Group) -> None:
     anna = group.node("Anna")
     with socket.create_server(("127.0.0.1", 0)) as taken:

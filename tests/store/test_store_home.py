@@ -160,3 +160,15 @@ def test_one_process_holds_a_home(home: Home) -> None:
     held.release()
     held.release()
     assert _lock_elsewhere(home) == "locked"
+
+
+def test_where_the_mount_was_last_is_remembered_and_nonsense_is_not(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    assert home.last_mount() is None
+    home.prepare()
+    for point in (tmp_path / "Räume", tmp_path / "two\nlines"):
+        home.note_mount(point)
+        assert Home.at(tmp_path).last_mount() == point
+    for nonsense in (b"", b"not/absolute", b"/with\0zero"):
+        home.mount_file.write_bytes(nonsense)
+        assert home.last_mount() is None
