@@ -156,10 +156,13 @@ class Carriage:
         return not (looked or local.complete)
 
     def _likely(self, row: Shown) -> tuple[DeviceId, ...]:
-        """Those who hold it, as far as is known; if none of these is here, those who might."""
+        """Those who hold it, as far as is known; if nobody is here who has all of it, those who
+        have some of it first, and those who might have it."""
         known = self._holders.of(row)
         if not any(map(self._holders.is_online, known)):
-            known += [row.version.device, creator_of(row.item)]
+            partly = self._holders.partly(row)
+            here = filter(self._holders.is_online, partly)
+            known = [*here, *known, row.version.device, creator_of(row.item), *partly]
         return tuple(dict.fromkeys(known[:LIKELY_MAX]))
 
     def hindrance(self, row: Shown) -> UserError | None:

@@ -26,7 +26,7 @@ from sharefs.node.publication import Publication
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType, check_name, time_kept
-from sharefs.records.ids import ROOT, ItemId, creator_of
+from sharefs.records.ids import ROOT, DeviceId, ItemId, creator_of
 from sharefs.records.record import context_of
 from sharefs.records.shown import Shown
 from sharefs.spaces.rights import Right
@@ -102,23 +102,33 @@ class Desk:
         return words
 
     def _describe_bytes(self, entry: Shown, replica: Replica) -> dict[str, str]:
-        """What is here, and who has all of it."""
+        """What is here, and who has all of it, or some."""
         if entry.content is None:
             return {"state": "local"}
         here = self._state.contents.local_bytes(entry.content)
-        holders = self._holders.of(entry)
-        online = [device for device in holders if self._holders.is_online(device)]
-        label = replica.roster.label
-        names = sorted(map(label, online))
-        names += sorted(f"{label(device)} (offline)" for device in holders if device not in online)
+        whole, partly = self._holders.of(entry), self._holders.partly(entry)
+        names = self._names(replica, whole, partly)
         if here >= entry.size:
             names.insert(0, replica.roster.label(self._state.me))
-            state = "local" if holders else "last copy"
+            state = "local" if whole else "last copy"
         elif here > 0:
             state = "partial"
         else:
+            online = any(map(self._holders.is_online, (*whole, *partly)))
             state = self._state_of_ghost(entry) if online else "unavailable"
         return {"state": state, "holders": ", ".join(dict.fromkeys(names))}
+
+    def _names(
+        self, replica: Replica, whole: list[DeviceId], partly: list[DeviceId]
+    ) -> list[str]:
+        """Those who are online come first, and of these, who has all of it."""
+        ranked = []
+        for device in (*whole, *partly):
+            online, some = self._holders.is_online(device), device in partly
+            remarks = ["partial"] * some + ["offline"] * (not online)
+            remark = f" ({', '.join(remarks)})" if remarks else ""
+            ranked.append((not online, some, replica.roster.label(device) + remark))
+        return [name for *_, name in sorted(ranked)]
 
     def _state_of_ghost(self, entry: Shown) -> str:
         return "stream-only" if self._state.keeping.is_stream_only(entry) else "ghost"

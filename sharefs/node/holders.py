@@ -16,7 +16,7 @@ from sharefs.node.state import State
 from sharefs.records.ids import ContentId, DeviceId, Incarnation, SpaceId
 from sharefs.records.intervals import Intervals, clipped, intervals_of, steps_of, union
 from sharefs.records.shown import Shown
-from sharefs.store.holders import OURS, SEQUENCE_MAX, holders_at
+from sharefs.store.holders import OURS, SEQUENCE_MAX, holders_at, partial_holders_at
 from sharefs.store.sums import Author
 from sharefs.transfer import telling
 from sharefs.transfer.telling import Telling
@@ -35,6 +35,8 @@ log = logging.getLogger("sharefs.node")
 
 INTERVALS_AT_ONCE = STEPS_MAX // 2
 TRY_AGAIN_SECONDS = 1.0
+_KINDS = (False, True)
+"""What is held whole, and what is held in part."""
 
 _Said = tuple[tuple[DeviceId, ...], Held | HeldPage | AskHeld]
 
@@ -61,6 +63,16 @@ class Holders:
         online first."""
         with self._state.store.readers.lent() as connection:
             found = holders_at(connection, row.space, row.version)
+        return self._members(found, row)
+
+    def partly(self, row: Shown) -> list[DeviceId]:
+        """As `of`, those that hold some of it and not all: nobody relies on these to keep it."""
+        with self._state.store.readers.lent() as connection:
+            found = partial_holders_at(connection, row.space, row.version)
+            whole = holders_at(connection, row.space, row.version) if found else ()
+        return self._members([device for device in found if device not in whole], row)
+
+    def _members(self, found: Iterable[DeviceId], row: Shown) -> list[DeviceId]:
         members = self._state.replica_numbered(row.space).roster.devices
         known = [device for device in found if device in members and device != self._state.me]
         return sorted(known, key=lambda device: (not self._peers.is_online(device), device))
@@ -143,6 +155,7 @@ class Holders:
             known = store.holders.intervals(row.space, device, author, at, at, 1)
             if not known and store.holders.has_room(row.space, device):
                 store.holders.splice(row.space, device, author, at, at, ((at, at),))
+                store.holders.splice(row.space, device, author, at, at, (), partial=True)
 
     def _keep(self, device: DeviceId, message: Held | HeldPage) -> None:
         space = self._state.replicas[message.space].number
@@ -161,20 +174,26 @@ class Holders:
 
     def _state_of(self, space: int, device: DeviceId, statement: Statement) -> None:
         author, first, last = _author_of(statement), statement.first, statement.last
-        self._state.store.holders.splice(space, device, author, first, last, _stated(statement))
+        for partial in _KINDS:
+            held = _stated(statement, partial)
+            self._state.store.holders.splice(
+                space, device, author, first, last, held, partial=partial
+            )
 
     def _keep_page(self, space: int, device: DeviceId, page: HeldPage) -> None:
         """What is not mentioned, the device does not hold."""
-        stated: dict[Author, Intervals] = {}
-        for statement in page.statements:
-            author = _author_of(statement)
-            stated[author] = union(stated.get(author, ()), _stated(statement))
-        known = self._state.store.holders.authors(space, device)
-        for author in sorted({*known, *stated}):
-            first, last = _between(author, page.after, page.until)
-            if first <= last:
-                held = clipped(stated.get(author, ()), first, last)
-                self._state.store.holders.splice(space, device, author, first, last, held)
+        holders = self._state.store.holders
+        known = holders.authors(space, device)
+        for partial in _KINDS:
+            stated: dict[Author, Intervals] = {}
+            for statement in page.statements:
+                author = _author_of(statement)
+                stated[author] = union(stated.get(author, ()), _stated(statement, partial))
+            for author in sorted({*known, *stated}):
+                first, last = _between(author, page.after, page.until)
+                if first <= last:
+                    held = clipped(stated.get(author, ()), first, last)
+                    holders.splice(space, device, author, first, last, held, partial=partial)
 
     # --- what we say ----------------------------------------------------------------------------
 
@@ -202,16 +221,20 @@ class Holders:
         for author, ranges in sorted(changed.items()):
             for first, last in ranges:
                 while first <= last:
-                    held, end = self._held(replica.number, author, first, last, INTERVALS_AT_ONCE)
-                    yield Statement(*author, first, end, steps_of(held, first))
-                    first = end + 1
+                    some = self._some(replica.number, author, first, last, INTERVALS_AT_ONCE)
+                    yield some
+                    first = some.last + 1
 
-    def _held(
-        self, space: int, author: Author, first: int, last: int, limit: int
-    ) -> tuple[Intervals, int]:
-        """Some of what we hold, and up to where that is all."""
-        held = self._state.store.holders.intervals(space, OURS, author, first, last, limit)
-        return held, last if len(held) < limit else held[-1][1]
+    def _some(self, space: int, author: Author, first: int, last: int, limit: int) -> Statement:
+        """Some of what we hold, not much more than so many intervals, up to where that is all."""
+        holders = self._state.store.holders
+        held = []
+        for partial in _KINDS:
+            found = holders.intervals(space, OURS, author, first, last, limit, partial=partial)
+            last = last if len(found) < limit else found[-1][1]
+            held.append(found)
+        whole, some = (steps_of(clipped(each, first, last), first) for each in held)
+        return Statement(*author, first, last, whole, some)
 
     def _page(self, question: AskHeld) -> HeldPage:
         replica = self._state.replicas[question.space]
@@ -221,12 +244,12 @@ class Holders:
             first, last = _between(author, question.after, None)
             if first > last:
                 continue
-            held, end = self._held(replica.number, author, first, last, room)
-            room -= len(held)
-            if held:
-                statements.append(Statement(*author, first, end, steps_of(held, first)))
-            if end < last or room <= 0 or len(statements) == STATEMENTS_MAX:
-                until = Place(*author, end)
+            some = self._some(replica.number, author, first, last, room)
+            room -= _size(some) // 2
+            if some.whole or some.partial:
+                statements.append(some)
+            if some.last < last or room <= 0 or len(statements) == STATEMENTS_MAX:
+                until = Place(*author, some.last)
                 return HeldPage(question.space, question.after, until, tuple(statements), None)
         spoken = self._spoken(question.space)
         return HeldPage(question.space, question.after, None, tuple(statements), spoken)
@@ -277,8 +300,14 @@ def _author_of(statement: Statement) -> Author:
     return (statement.device, statement.incarnation)
 
 
-def _stated(statement: Statement) -> Intervals:
-    return intervals_of(statement.steps, statement.first, statement.last)
+def _stated(statement: Statement, partial: bool) -> Intervals:
+    steps = statement.partial if partial else statement.whole
+    return intervals_of(steps, statement.first, statement.last)
+
+
+def _size(statement: Statement) -> int:
+    """In steps."""
+    return len(statement.whole) + len(statement.partial)
 
 
 def _between(author: Author, after: Place | None, until: Place | None) -> tuple[int, int]:
@@ -298,10 +327,10 @@ def _batches(statements: Iterable[Statement]) -> Iterator[tuple[Statement, ...]]
     batch: list[Statement] = []
     steps = 0
     for statement in statements:
-        if batch and (steps + len(statement.steps) > STEPS_MAX or len(batch) == STATEMENTS_MAX):
+        if batch and (steps + _size(statement) > STEPS_MAX or len(batch) == STATEMENTS_MAX):
             yield tuple(batch)
             batch, steps = [], 0
         batch.append(statement)
-        steps += len(statement.steps)
+        steps += _size(statement)
     if batch:
         yield tuple(batch)

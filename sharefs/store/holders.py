@@ -1,7 +1,8 @@
 """Which devices hold the content of a version, as far as is known?
 
-Each device has an account for each author of versions: intervals of the author's sequences, as the
-schema says. Those of other devices are what they said last, also while they are offline.
+Each device has two accounts for each author of versions: intervals of the author's sequences, as
+the schema says, whose contents it holds whole, and those that it holds in part. Those of other
+devices are what they said last, also while they are offline.
 """
 
 import sqlite3
@@ -35,20 +36,20 @@ class Holders:
     def digest(self, space: int, device: DeviceId) -> bytes:
         """What all that a device holds in a space adds up to: equal for equal holdings."""
         rows = self._connection.execute(
-            "SELECT author, incarnation, sum FROM holder WHERE space = ? AND device = ?"
-            " AND count > 0 ORDER BY author, incarnation",
+            "SELECT author, incarnation, partial, sum FROM holder WHERE space = ? AND device = ?"
+            " AND count > 0 ORDER BY author, incarnation, partial",
             (space, device),
         )
         whole = blake3()
-        for row in rows:
-            whole.update(b"".join(row))
+        for author, incarnation, partial, total in rows:
+            whole.update(author + incarnation + bytes((partial,)) + total)
         return whole.digest(DIGEST_SIZE_BYTES)
 
     def authors(self, space: int, device: DeviceId) -> list[Author]:
         """Those of whose versions a device holds some, in order."""
         return self._connection.execute(
-            "SELECT author, incarnation FROM holder WHERE space = ? AND device = ? AND count > 0"
-            " ORDER BY author, incarnation",
+            "SELECT DISTINCT author, incarnation FROM holder WHERE space = ? AND device = ?"
+            " AND count > 0 ORDER BY author, incarnation",
             (space, device),
         ).fetchall()
 
@@ -66,17 +67,33 @@ class Holders:
         return accounts < ACCOUNTS_MAX and intervals < INTERVALS_MAX
 
     def intervals(
-        self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
+        self,
+        space: int,
+        device: DeviceId,
+        author: Author,
+        first: int,
+        last: int,
+        limit: int,
+        *,
+        partial: bool = False,
     ) -> Intervals:
         """What a device holds from one sequence to another: the first so many intervals of it."""
-        held = self.around(space, device, author, first, last, limit + 1)
+        held = self.around(space, device, author, first, last, limit + 1, partial=partial)
         return clipped(held, first, last)[:limit]
 
     def around(
-        self, space: int, device: DeviceId, author: Author, first: int, last: int, limit: int
+        self,
+        space: int,
+        device: DeviceId,
+        author: Author,
+        first: int,
+        last: int,
+        limit: int,
+        *,
+        partial: bool = False,
     ) -> Intervals:
-        """As `intervals`, but whole, with the nearest one on either side."""
-        number = self._number(space, device, author)
+        """As `intervals`, but uncut, with the nearest one on either side."""
+        number = self._number(space, device, author, partial)
         return () if number is None else self._around(number, first, last, limit)
 
     def _around(self, number: int, first: int, last: int, limit: int) -> Intervals:
@@ -98,11 +115,13 @@ class Holders:
         first: int,
         last: int,
         stated: Intervals,
+        *,
+        partial: bool = False,
     ) -> None:
         """From one sequence to another, a device holds what is stated, and nothing else."""
-        number = self._number(space, device, author)
+        number = self._number(space, device, author, partial)
         if number is None and stated:
-            number = self._open(space, device, author)
+            number = self._open(space, device, author, partial)
         while number is not None and first <= last:
             rows = self._around(number, first, last, ROWS_AT_ONCE)
             end = last if len(rows) < ROWS_AT_ONCE else min(last, rows[-1][1])
@@ -112,7 +131,9 @@ class Holders:
     def set_spoken(self, space: int, device: DeviceId, incarnation: Incarnation, upto: int) -> None:
         """A device has said which of its own versions it holds, up to this one."""
         author = (device, incarnation)
-        number = self._number(space, device, author) or self._open(space, device, author)
+        number = self._number(space, device, author, False)
+        if number is None:
+            number = self._open(space, device, author, False)
         self._connection.execute(
             "UPDATE holder SET spoken = max(spoken, ?) WHERE number = ?", (upto, number)
         )
@@ -127,19 +148,19 @@ class Holders:
         )
         self._replace(number, (), intervals)
 
-    def _number(self, space: int, device: DeviceId, author: Author) -> int | None:
+    def _number(self, space: int, device: DeviceId, author: Author, partial: bool) -> int | None:
         row = self._connection.execute(
             "SELECT number FROM holder WHERE space = ? AND device = ? AND author = ?"
-            " AND incarnation = ?",
-            (space, device, *author),
+            " AND incarnation = ? AND partial = ?",
+            (space, device, *author, partial),
         ).fetchone()
         return row[0] if row else None
 
-    def _open(self, space: int, device: DeviceId, author: Author) -> int:
+    def _open(self, space: int, device: DeviceId, author: Author, partial: bool) -> int:
         (number,) = self._connection.execute(
-            "INSERT INTO holder (space, device, author, incarnation, count, sum, spoken)"
-            " VALUES (?, ?, ?, ?, 0, ?, 0) RETURNING number",
-            (space, device, *author, bytes(16)),
+            "INSERT INTO holder (space, device, author, incarnation, partial, count, sum, spoken)"
+            " VALUES (?, ?, ?, ?, ?, 0, ?, 0) RETURNING number",
+            (space, device, *author, partial, bytes(16)),
         ).fetchone()
         return int(number)
 
@@ -183,23 +204,38 @@ class Summing:
 
 
 def holders_at(connection: sqlite3.Connection, space: int, version: Coordinate) -> list[DeviceId]:
-    """Which devices hold the content of a version, this one as OURS; on any connection that sees
-    what is committed.
+    """Which devices hold all of the content of a version, this one as OURS; on any connection that
+    sees what is committed.
 
     Its writer does, too, as long as it has not spoken of it.
     """
-    device, incarnation, sequence = version
-    rows = connection.execute(
+    rows = _accounts_at(connection, space, version, partial=False)
+    found = [holder for holder, _, holds in rows if holds]
+    writer = version.device
+    spoken = max((upto for holder, upto, _ in rows if holder == writer), default=0)
+    if spoken < version.sequence and writer not in found:
+        found.append(writer)
+    return found
+
+
+def partial_holders_at(
+    connection: sqlite3.Connection, space: int, version: Coordinate
+) -> list[DeviceId]:
+    """As `holders_at`, those that hold some of it and not all."""
+    rows = _accounts_at(connection, space, version, partial=True)
+    return [holder for holder, _, holds in rows if holds]
+
+
+def _accounts_at(
+    connection: sqlite3.Connection, space: int, version: Coordinate, *, partial: bool
+) -> list[tuple[DeviceId, int, int]]:
+    """Of each device: up to where it has spoken of its own, and whether the version is held."""
+    return connection.execute(
         "SELECT device, spoken, coalesce((SELECT last FROM held WHERE holder = number"
         " AND first <= ?4 ORDER BY first DESC LIMIT 1), -1) >= ?4"
-        " FROM holder WHERE space = ?1 AND author = ?2 AND incarnation = ?3",
-        (space, device, incarnation, sequence),
+        " FROM holder WHERE space = ?1 AND author = ?2 AND incarnation = ?3 AND partial = ?5",
+        (space, *version, partial),
     ).fetchall()
-    found = [holder for holder, _, holds in rows if holds]
-    spoken = max((upto for holder, upto, _ in rows if holder == device), default=0)
-    if spoken < sequence and device not in found:
-        found.append(device)
-    return found
 
 
 def _sum(value: int) -> bytes:

@@ -10,11 +10,15 @@ frontier (I6): what is beyond it may still arrive.
 
 Joining needs not be perfect. It is tried around what changed, and, where the frontier forbade it,
 once more when that has moved.
+
+What is here in part is lacked, and in the other account. That has just those: few files are in part
+for long, so that nothing is joined, and what is neutral would stay in it for ever.
 """
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
 
 from sharefs.records.ids import ContentId, Coordinate, DeviceId, Incarnation
 from sharefs.records.intervals import Interval, Intervals, clipped, contains, union, without
@@ -29,9 +33,27 @@ HEADS_BETWEEN_MAX = 32
 CHANGES_MAX = 256
 
 _Account = tuple[int, Author]
+
+
+class Here(IntEnum):
+    """How much of a content is."""
+
+    NONE = 0
+    SOME = 1
+    ALL = 2
+
+
+States = Mapping[int, Here | None]
+"""Of versions, by their sequences; None for those that are neutral."""
+
+SHARE_HERE = (
+    "coalesce((SELECT (content.local > 0) + (content.local = content.size) FROM content"
+    " WHERE content.id = entry.content), 0)"
+)
+"""Of a row of `entry` with a content: as `Here` counts."""
 _COLUMNS = (
-    "space, device, incarnation, sequence, CASE WHEN content IS NULL THEN NULL ELSE EXISTS"
-    " (SELECT 1 FROM content WHERE id = entry.content AND local = content.size) END"
+    "space, device, incarnation, sequence,"
+    f" CASE WHEN entry.content IS NULL THEN NULL ELSE {SHARE_HERE} END"
 )
 _SHOWN = (
     "EXISTS (SELECT 1 FROM entry WHERE entry.space = ?1 AND entry.item = head.item"
@@ -80,8 +102,10 @@ class Holding:
     def flush(self) -> None:
         """Bring the accounts up to date: before COMMIT, when all else is written."""
         for (space, author), states in self._states().items():
-            for cluster in _clusters(sorted(states)):
-                self._settle(space, author, {at: states[at] for at in cluster})
+            for sequences in _clusters(sorted(states)):
+                cluster = {at: states[at] for at in sequences}
+                self._settle(space, author, cluster)
+                self._settle_partial(space, author, cluster)
         for account in list(self._unjoined):
             self._go_on(account)
 
@@ -105,13 +129,13 @@ class Holding:
 
     # --- how the versions are -------------------------------------------------------------------
 
-    def _states(self) -> dict[_Account, dict[int, bool | None]]:
-        """Of the versions that are concerned: held, lacked, or None for neutral."""
-        states: dict[_Account, dict[int, bool | None]] = {}
+    def _states(self) -> dict[_Account, dict[int, Here | None]]:
+        """Of the versions that are concerned."""
+        states: dict[_Account, dict[int, Here | None]] = {}
         for space, (device, incarnation, sequence) in self._gone:
             states.setdefault((space, (device, incarnation)), {})[sequence] = None
-        for space, device, incarnation, sequence, held in self._changed_rows():
-            state = None if held is None else held == 1
+        for space, device, incarnation, sequence, share in self._changed_rows():
+            state = None if share is None else Here(share)
             states.setdefault((space, (device, incarnation)), {})[sequence] = state
         self._rows, self._contents, self._gone = {}, {}, {}
         return states
@@ -129,23 +153,41 @@ class Holding:
 
     # --- the accounts ---------------------------------------------------------------------------
 
-    def _settle(self, space: int, author: Author, states: dict[int, bool | None]) -> None:
-        first, last = min(states), max(states)
-        before = self._around(space, author, first, last)
-        if not before and not any(states.values()):
+    def _settle(self, space: int, author: Author, states: States) -> None:
+        before = self._around(space, author, states, partial=False)
+        if not before and Here.ALL not in states.values():
             return
         after = self._joined(space, author, with_states(before, states), sorted(states))
         self._keep(space, author, before, after)
 
-    def _around(self, space: int, author: Author, first: int, last: int) -> Intervals:
-        return self._holders.around(space, OURS, author, first, last, CLUSTER_SEQUENCES_MAX)
+    def _settle_partial(self, space: int, author: Author, states: States) -> None:
+        before = self._around(space, author, states, partial=True)
+        some = union((at, at) for at, share in states.items() if share is Here.SOME)
+        others = union((at, at) for at, share in states.items() if share is not Here.SOME)
+        after = union(without(before, others), some)
+        self._keep(space, author, before, after, partial=True)
 
-    def _keep(self, space: int, author: Author, before: Intervals, after: Intervals) -> None:
+    def _around(self, space: int, author: Author, states: States, *, partial: bool) -> Intervals:
+        first, last = min(states), max(states)
+        return self._holders.around(
+            space, OURS, author, first, last, CLUSTER_SEQUENCES_MAX, partial=partial
+        )
+
+    def _keep(
+        self,
+        space: int,
+        author: Author,
+        before: Intervals,
+        after: Intervals,
+        *,
+        partial: bool = False,
+    ) -> None:
         other = sorted(set(before) ^ set(after))
         if not other:
             return
         first, last = other[0][0], max(last for _, last in other)
-        self._holders.splice(space, OURS, author, first, last, clipped(after, first, last))
+        stated = clipped(after, first, last)
+        self._holders.splice(space, OURS, author, first, last, stated, partial=partial)
         account = (space, author)
         self._changing[account] = union(self._changing.get(account, ()), ((first, last),))
 
@@ -203,13 +245,13 @@ class Holding:
         return heads <= HEADS_BETWEEN_MAX and not with_content
 
 
-def with_states(intervals: Intervals, states: dict[int, bool | None]) -> Intervals:
+def with_states(intervals: Intervals, states: States) -> Intervals:
     """With what is held, without what is lacked; with what is neutral where that touches."""
 
-    def those(state: bool | None) -> Intervals:
-        return union((at, at) for at, other in states.items() if other is state)
+    def those(*shares: Here | None) -> Intervals:
+        return union((at, at) for at, share in states.items() if share in shares)
 
-    held = without(union(intervals, those(True)), those(False))
+    held = without(union(intervals, those(Here.ALL)), those(Here.NONE, Here.SOME))
     touching = (run for run in those(None) if _touches(held, *run))
     return union(held, touching)
 

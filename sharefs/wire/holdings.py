@@ -1,9 +1,9 @@
 """How do devices tell each other which contents they hold, and promise to keep them?
 
 A *statement* speaks of some sequences of an author, and says in which of them the sender holds the
-contents of all versions that are heads there: of these and of no others. So it may be repeated, and
-what came last is true. The digest, of all that the sender holds in the space, tells whether
-anything was lost.
+contents of all versions that are heads there, whole or in part: of these and of no others. So it
+may be repeated, and what came last is true. The digest, of all that the sender holds in the space,
+tells whether anything was lost.
 """
 
 from typing import Annotated
@@ -14,21 +14,24 @@ from sharefs.records.ids import ContentId, Count, DeviceId, Incarnation, SpaceId
 
 STATEMENTS_MAX = 256
 STEPS_MAX = 4096
-"""Of a message; two are an interval."""
+"""Of a message, or of either kind in one statement; two are an interval."""
 PROMISES_MAX = 256
 
+Steps = Annotated[tuple[Count, ...], Meta(max_length=STEPS_MAX)]
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
 class Statement(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Of an author's versions from `first` to `last`, held are those in the intervals, which are
-    written as `records.intervals` says."""
+    """Of an author's versions from `first` to `last`, those in the intervals are held, which are
+    written as `records.intervals` says. None is in both."""
 
     device: DeviceId
     incarnation: Incarnation
     first: Count
     last: Count
-    steps: Annotated[tuple[Count, ...], Meta(max_length=STEPS_MAX)]
+    whole: Steps
+    partial: Steps
+    """Of these, some chunks are here, and not all."""
 
 
 Statements = Annotated[tuple[Statement, ...], Meta(max_length=STATEMENTS_MAX)]

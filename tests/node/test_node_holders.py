@@ -168,7 +168,10 @@ def _forget(party: Party, device: DeviceId) -> None:
     replica = party.node.state.replicas[next(iter(party.node.state.replicas))]
     store = party.node.state.store
     for author in store.holders.authors(replica.number, device):
-        store.holders.splice(replica.number, device, author, 0, SEQUENCE_MAX, ())
+        for partial in (False, True):
+            store.holders.splice(
+                replica.number, device, author, 0, SEQUENCE_MAX, (), partial=partial
+            )
 
 
 def test_what_was_lost_on_the_way_is_made_up_for(
@@ -231,10 +234,11 @@ def test_nonsense_is_refused_and_harms_nobody(anna: Party, known: Raw) -> None:
     space = anna.replica().id
     spoken = Spoken(anna.replica().incarnation, 5, b"x" * 16)
     for steps in ((1,), (0, 0, 0, 0), (5, 100)):
-        statement = Statement(anna.device, anna.replica().incarnation, 3, 20, steps)
-        known.say(Held(space, (statement,), spoken))
-        known.settle()
-        assert anna.alive
+        for whole, some in ((steps, ()), ((), steps)):
+            statement = Statement(anna.device, anna.replica().incarnation, 3, 20, whole, some)
+            known.say(Held(space, (statement,), spoken))
+            known.settle()
+            assert anna.alive
     assert anna.node.state.store.holders.size(anna.replica().number, known.device)[1] == 0
 
 
@@ -260,7 +264,7 @@ def test_more_pieces_than_there_is_room_for_are_not_kept(
     for start in range(0, 100_000, STEPS_MAX):
         pieces = tuple((at, at) for at in range(start, start + STEPS_MAX, 2))
         last = start + STEPS_MAX - 1
-        statement = Statement(anna.device, life, start, last, steps_of(pieces, start))
+        statement = Statement(anna.device, life, start, last, steps_of(pieces, start), ())
         known.say(Held(space, (statement,), None))
     known.settle()
     _, intervals = anna.node.state.store.holders.size(anna.replica().number, known.device)

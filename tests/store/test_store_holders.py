@@ -10,7 +10,7 @@ from sharefs.records.ids import Coordinate, DeviceId, Incarnation
 from sharefs.records.intervals import Intervals, clipped, contains, spliced, union
 from sharefs.store import holders
 from sharefs.store.database import Store
-from sharefs.store.holders import OURS, SEQUENCE_MAX, holders_at
+from sharefs.store.holders import OURS, SEQUENCE_MAX, holders_at, partial_holders_at
 from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, WORK, open_store
 
 AUTHOR = (ANNA, LIFE)
@@ -26,9 +26,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def say(store: Store, device: DeviceId, first: int, last: int, *stated: tuple[int, int]) -> None:
+def say(
+    store: Store,
+    device: DeviceId,
+    first: int,
+    last: int,
+    *stated: tuple[int, int],
+    partial: bool = False,
+) -> None:
     with store.transaction():
-        store.holders.splice(1, device, AUTHOR, first, last, tuple(stated))
+        store.holders.splice(1, device, AUTHOR, first, last, tuple(stated), partial=partial)
 
 
 def known(store: Store, device: DeviceId, first: int = 0, last: int = SEQUENCE_MAX) -> Intervals:
@@ -38,6 +45,11 @@ def known(store: Store, device: DeviceId, first: int = 0, last: int = SEQUENCE_M
 def at(store: Store, sequence: int) -> list[DeviceId]:
     with store.readers.lent() as connection:
         return sorted(holders_at(connection, 1, Coordinate(ANNA, LIFE, sequence)))
+
+
+def partly_at(store: Store, sequence: int) -> list[DeviceId]:
+    with store.readers.lent() as connection:
+        return sorted(partial_holders_at(connection, 1, Coordinate(ANNA, LIFE, sequence)))
 
 
 def spoke(store: Store, device: DeviceId, incarnation: Incarnation, upto: int) -> None:
@@ -87,6 +99,22 @@ def test_the_writer_of_a_version_holds_it_until_it_says_otherwise(store: Store) 
     assert at(store, 5) == []
     say(store, ANNA, 1, 5, (5, 5))
     assert at(store, 5) == [ANNA]
+
+
+def test_what_is_held_in_part_is_apart_from_what_is_held_whole(store: Store) -> None:
+    spoke(store, ANNA, LIFE, 20)
+    say(store, BOB, 1, 9, (2, 4), (6, 6))
+    say(store, BOB, 1, 9, (5, 5), (8, 9), partial=True)
+    assert [sequence for sequence in range(12) if at(store, sequence)] == [2, 3, 4, 6]
+    assert [sequence for sequence in range(12) if partly_at(store, sequence)] == [5, 8, 9]
+    assert store.holders.size(1, BOB) == (2, 4)
+    before = store.holders.digest(1, BOB)
+    say(store, BOB, 1, 9, partial=True)
+    assert store.holders.digest(1, BOB) != before
+    say(store, BOB, 1, 9, (5, 5), (8, 9))
+    say(store, BOB, 1, 9, (2, 4), (6, 6), partial=True)
+    assert store.holders.digest(1, BOB) != before, "the same numbers, the other way round"
+    assert store.holders.authors(1, BOB) == [AUTHOR]
 
 
 def test_what_was_said_of_a_space_an_author_or_a_life_is_of_no_other(store: Store) -> None:

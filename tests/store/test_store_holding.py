@@ -9,12 +9,12 @@ import pytest
 
 from sharefs.records.entry import KIND_ENTRY
 from sharefs.records.ids import ContentId, Coordinate, DeviceId
-from sharefs.records.intervals import Intervals, contains
+from sharefs.records.intervals import Intervals, contains, union
 from sharefs.records.record import Record
 from sharefs.store import holding
 from sharefs.store.database import Store
 from sharefs.store.holders import OURS
-from sharefs.store.holding import with_states
+from sharefs.store.holding import Here, with_states
 from sharefs.store.sums import Author
 from tests.store.store_parties import ANNA, BOB, FAMILY, LIFE, encoded, item, open_store
 from tests.store.store_parties import shown as row_of
@@ -75,8 +75,8 @@ def reach(store: Store, sequence: int, device: DeviceId = ANNA) -> None:
     store.ledger.merge_frontier(1, [(device, LIFE, sequence)])
 
 
-def said(store: Store, author: Author = (ANNA, LIFE)) -> Intervals:
-    return store.holders.intervals(1, OURS, author, 0, SEQUENCE_MAX, 1_000_000)
+def said(store: Store, author: Author = (ANNA, LIFE), *, partial: bool = False) -> Intervals:
+    return store.holders.intervals(1, OURS, author, 0, SEQUENCE_MAX, 1_000_000, partial=partial)
 
 
 def in_transaction(store: Store, *calls: Callable[[], object]) -> None:
@@ -86,31 +86,38 @@ def in_transaction(store: Store, *calls: Callable[[], object]) -> None:
 
 
 def check(store: Store) -> None:
-    """Each version with a content is told to be held if it is, and only then."""
+    """Each version with a content is told to be held if it is, whole or in part, and only then;
+    of what is held in part, nothing else is told."""
     rows = store.connection.execute(
-        "SELECT device, incarnation, sequence, EXISTS (SELECT 1 FROM content"
-        " WHERE id = entry.content AND local = content.size) FROM entry WHERE content IS NOT NULL"
+        "SELECT entry.device, incarnation, sequence, local, content.size FROM entry"
+        " LEFT JOIN content ON id = entry.content WHERE entry.content IS NOT NULL"
     ).fetchall()
-    for device, incarnation, sequence, held in rows:
-        told = contains(said(store, (device, incarnation)), sequence)
-        assert told == (held == 1), f"{device!r} {sequence}"
-    for device in (ANNA, BOB):
-        check_sums(store, (device, LIFE))
+    some: dict[Author, set[int]] = {(ANNA, LIFE): set(), (BOB, LIFE): set()}
+    for device, incarnation, sequence, local, size in rows:
+        author = (device, incarnation)
+        told = contains(said(store, author), sequence)
+        assert told == (local is not None and local == size), f"{device!r} {sequence}"
+        if local and local < size:
+            some[author].add(sequence)
+    for author, sequences in some.items():
+        assert said(store, author, partial=True) == union((at, at) for at in sequences)
+        check_sums(store, author, partial=False)
+        check_sums(store, author, partial=True)
 
 
-def check_sums(store: Store, author: Author) -> None:
+def check_sums(store: Store, author: Author, *, partial: bool) -> None:
     """As if the account had been written anew."""
-    number = store.holders._number(1, OURS, author)
+    number = store.holders._number(1, OURS, author, partial)
     if number is None:
         return
     row = "SELECT count, sum FROM holder WHERE number = ?"
     before = store.connection.execute(row, (number,)).fetchone()
-    intervals = said(store, author)
+    intervals = said(store, author, partial=partial)
     with suppress(ZeroDivisionError), store.transaction():
-        store.holders.splice(1, OURS, author, 0, SEQUENCE_MAX, ())
+        store.holders.splice(1, OURS, author, 0, SEQUENCE_MAX, (), partial=partial)
         empty = store.connection.execute(row, (number,)).fetchone()
         assert empty == (0, bytes(16))
-        store.holders.splice(1, OURS, author, 0, SEQUENCE_MAX, intervals)
+        store.holders.splice(1, OURS, author, 0, SEQUENCE_MAX, intervals, partial=partial)
         assert store.connection.execute(row, (number,)).fetchone() == before
         raise ZeroDivisionError
 
@@ -230,6 +237,39 @@ def test_what_changed_is_told_once_it_is_committed(store: Store) -> None:
     assert store.holding.take_changed() == {}
 
 
+def test_what_comes_bit_by_bit_is_told_twice_of_and_no_more(store: Store) -> None:
+    """When there is some of it, and when there is all; a content that comes at once, once."""
+    in_transaction(store, lambda: head(store, 1, 1), lambda: head(store, 2, 2))
+    told = []
+    for local in (0, 1, 2, 5, 9, SIZE_BYTES):
+        in_transaction(store, lambda size=local: have(store, 1, size))  # type: ignore[misc]
+        told.append((said(store, partial=True), said(store), store.holding.take_changed()))
+    nothing, some, every = (((), ()), (((1, 1),), ()), ((), ((1, 1),)))
+    change = {(1, (ANNA, LIFE)): ((1, 1),)}
+    assert told == [
+        (*nothing, {}),
+        (*some, change),
+        *[(*some, {})] * 3,
+        (*every, change),
+    ]
+    in_transaction(store, lambda: have(store, 2))
+    assert store.holding.take_changed() == {(1, (ANNA, LIFE)): ((1, 2),)}
+
+
+def test_what_was_held_in_part_and_was_replaced_is_told_of_no_more(store: Store) -> None:
+    with store.transaction():
+        head(store, 1, 1, ino=1001)
+        head(store, 2, 2, ino=1002)
+        have(store, 1, 5)
+        have(store, 2, 5)
+        reach(store, 9)
+    assert said(store, partial=True) == ((1, 2),)
+    in_transaction(store, lambda: head(store, 3, None, ino=1001))
+    assert said(store, partial=True) == ((2, 2),)
+    in_transaction(store, lambda: store.shelf(1).erase(1002))
+    assert said(store, partial=True) == ()
+
+
 def test_there_is_an_end_to_how_many_changes_are_remembered(store: Store) -> None:
     with store.transaction():
         for sequence in range(2, 2002, 2):
@@ -244,10 +284,11 @@ def test_there_is_an_end_to_how_many_changes_are_remembered(store: Store) -> Non
 
 
 def test_neutral_versions_are_taken_in_only_where_they_touch() -> None:
+    none, some, every = Here.NONE, Here.SOME, Here.ALL
     assert with_states(((1, 3),), {4: None, 5: None, 9: None}) == ((1, 5),)
-    assert with_states(((1, 3),), {4: False, 5: None}) == ((1, 3),)
-    assert with_states((), {4: True, 3: None, 2: False}) == ((3, 4),)
-    assert with_states(((1, 9),), {1: False, 5: False, 9: True}) == ((2, 4), (6, 9))
+    assert with_states(((1, 3),), {4: none, 5: None}) == ((1, 3),)
+    assert with_states((), {4: every, 3: None, 2: some}) == ((3, 4),)
+    assert with_states(((1, 9),), {1: none, 5: some, 9: every}) == ((2, 4), (6, 9))
 
 
 def test_what_lies_between_is_looked_up_and_not_searched_for(store: Store) -> None:

@@ -18,16 +18,16 @@ from sharefs.store.database import Store
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
 from sharefs.store.holders import OURS, Summing
+from sharefs.store.holding import SHARE_HERE, Here
 from sharefs.store.sums import Author
 
 FILES_AT_ONCE = 500
 
-_HELD = "EXISTS (SELECT 1 FROM content WHERE id = entry.content AND local = content.size)"
 _TOLD = (
     "coalesce((SELECT held.last >= entry.sequence FROM holder JOIN held ON holder = holder.number"
-    " WHERE holder.space = entry.space AND holder.device = ? AND author = entry.device"
-    " AND holder.incarnation = entry.incarnation AND held.first <= entry.sequence"
-    " ORDER BY held.first DESC LIMIT 1), 0)"
+    " WHERE holder.space = entry.space AND holder.device = ?1 AND author = entry.device"
+    " AND holder.incarnation = entry.incarnation AND holder.partial = {partial}"
+    " AND held.first <= entry.sequence ORDER BY held.first DESC LIMIT 1), 0)"
 )
 _STANDS = (
     "(SELECT count(*) = 1 AND max(record.item) = entry.item FROM record"
@@ -36,8 +36,10 @@ _STANDS = (
 )
 """Of two versions with one number (I8) nothing can be told apart."""
 _WRONG = (
-    f"SELECT ino, space, item, content, held FROM (SELECT *, {_HELD} AS held, {_TOLD} AS told"
-    f" FROM entry WHERE content IS NOT NULL) AS entry WHERE held <> told AND {_STANDS}"
+    "SELECT ino, space, item, content, here, whole, some FROM (SELECT *,"
+    f" {SHARE_HERE} AS here, {_TOLD.format(partial=0)} AS whole, {_TOLD.format(partial=1)} AS some"
+    " FROM entry WHERE content IS NOT NULL) AS entry"
+    f" WHERE ((here = {Here.ALL:d}) <> whole OR (here = {Here.SOME:d}) <> some) AND {_STANDS}"
 )
 
 
@@ -110,11 +112,11 @@ def _add_up(store: Store, number: int) -> None:
 def _check_ends(patient: Patient, me: DeviceId) -> Iterator[Finding]:
     """No version is held before it is there: when it comes, it would be told of at once."""
     rows = patient.reader.execute(
-        "SELECT space, author, incarnation, max(last) FROM holder JOIN held ON holder = number"
-        " WHERE device = ? GROUP BY number",
+        "SELECT space, author, incarnation, partial, max(last) FROM holder"
+        " JOIN held ON holder = number WHERE device = ? GROUP BY number",
         (OURS,),
     )
-    for space, device, incarnation, last in rows:
+    for space, device, incarnation, some, last in rows:
         author = (device, incarnation)
         end = _end(patient, me, space, author)
         if last > end:
@@ -125,7 +127,7 @@ def _check_ends(patient: Patient, me: DeviceId) -> Iterator[Finding]:
                     "Other members are told that files are here of which nothing has come yet.",
                     "they are told so no more.",
                 ),
-                partial(_cut_off, space=space, author=author, end=end, last=last),
+                partial(_cut_off, space=space, author=author, end=end, last=last, some=bool(some)),
             )
 
 
@@ -146,8 +148,8 @@ def _end(patient: Patient, me: DeviceId, space: int, author: Author) -> int:
     return max(end or 0 for end in ends)
 
 
-def _cut_off(store: Store, space: int, author: Author, end: int, last: int) -> None:
-    store.holders.splice(space, OURS, author, end + 1, last, ())
+def _cut_off(store: Store, space: int, author: Author, end: int, last: int, some: bool) -> None:
+    store.holders.splice(space, OURS, author, end + 1, last, (), partial=some)
 
 
 # --- and what is here ---------------------------------------------------------------------------
@@ -158,25 +160,34 @@ def _check_files(patient: Patient) -> Iterator[Finding]:
     while group := rows.fetchmany(FILES_AT_ONCE):
         # What is to be mended first may be right then.
         wrong = [row for row in group if row[3] not in patient.doubted]
-        found = [_finding(patient, space, item, held) for _, space, item, _, held in wrong]
+        found = [
+            _finding(patient, space, item, Here(here), whole, some)
+            for _, space, item, _, here, whole, some in wrong
+        ]
         if patient.store is not None:
             with patient.store.transaction():
                 patient.store.holding.note_rows(ino for ino, *_ in wrong)
         yield from (replace(finding, mended=patient.store is not None) for finding in found)
 
 
-def _finding(patient: Patient, space: int, item: bytes, held: int) -> Finding:
-    path = patient.path_of_item(space, item)
-    if held:
-        return Finding(
-            "holding",
-            path,
-            "All of it is here, and other members are not told so.",
-            "they are told when they are met next.",
-        )
+def _finding(
+    patient: Patient, space: int, item: bytes, here: Here, whole: int, some: int
+) -> Finding:
     return Finding(
         "holding",
-        path,
-        "Other members are told that all of it is here, and it is not.",
-        "they are told so no more, from when they are met next.",
+        patient.path_of_item(space, item),
+        _sentence(here, bool(whole), bool(some)),
+        "they are told how it is when they are met next.",
     )
+
+
+def _sentence(here: Here, whole: bool, some: bool) -> str:
+    """`whole` and `some` are what is told."""
+    if whole and here is not Here.ALL:
+        return "Other members are told that all of it is here, and it is not."
+    if here is Here.ALL and not whole:
+        return "All of it is here, and other members are not told so."
+    if not some:
+        return "Some of it is here, and other members are not told so."
+    what = "all of it" if here is Here.ALL else "nothing"
+    return f"Other members are told that some of it is here, and {what} is."

@@ -206,25 +206,28 @@ CREATE TABLE chunk (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX chunk_by_content ON chunk (content);
 
--- Who holds the contents of which versions, as far as is known: an account for each device and each
--- author of versions. The device is empty for this one, whose holdings follow from `entry` and
--- `content`, and are brought up to date by the transaction that changes those: see `holding`.
+-- Who holds the contents of which versions, as far as is known: for each device and each author of
+-- versions an account of what it holds whole, and one of what it holds in part. The device is empty
+-- for this one, whose holdings follow from `entry` and `content`, and are brought up to date by the
+-- transaction that changes those: see `holding`.
 CREATE TABLE holder (
     number INTEGER PRIMARY KEY,
     space INTEGER NOT NULL REFERENCES space,
     device BLOB NOT NULL,
     author BLOB NOT NULL,
     incarnation BLOB NOT NULL,                  -- of the author
+    partial INTEGER NOT NULL CHECK (partial IN (0, 1)),
     count INTEGER NOT NULL CHECK (count >= 0),  -- of its intervals
     sum BLOB NOT NULL,                          -- 16 bytes: of their hashes, modulo 2 ^ 128
     spoken INTEGER NOT NULL,                    -- of the device's own versions: up to where it has
-                                                -- said which it holds
-    UNIQUE (space, device, author, incarnation)
+                                                -- said which it holds; noted with the whole ones
+    UNIQUE (space, device, author, incarnation, partial)
 ) STRICT;
 CREATE INDEX holder_by_author ON holder (space, author, incarnation);
 
 -- The intervals of an account. Of every sequence in them: if that version is a head where the device
--- is, and has a content, the device has every byte of it. No two of an account touch.
+-- is, and has a content, the device has every byte of it, or, in the other account, some chunks and
+-- not all. No two of an account touch.
 CREATE TABLE held (
     holder INTEGER NOT NULL REFERENCES holder ON DELETE CASCADE,
     first INTEGER NOT NULL,
