@@ -118,9 +118,7 @@ class Desk:
             state = self._state_of_ghost(entry) if online else "unavailable"
         return {"state": state, "holders": ", ".join(dict.fromkeys(names))}
 
-    def _names(
-        self, replica: Replica, whole: list[DeviceId], partly: list[DeviceId]
-    ) -> list[str]:
+    def _names(self, replica: Replica, whole: list[DeviceId], partly: list[DeviceId]) -> list[str]:
         """Those who are online come first, and of these, who has all of it."""
         ranked = []
         for device in (*whole, *partly):

@@ -5,11 +5,12 @@ small. Everybody else online is asked when that one has not got it, or is slow t
 once about a large content, since all its holders are used together. An ask without an answer is
 sent once more. A holder of some chunks is asked again from time to time while others are missing:
 it may be fetching too. A content is *stuck* from when nobody is known to have what is missing.
-It stays so for 3 s, during which a holder may appear; an unanswered device adds 3 s from when it
-was asked or last heard of, so that a slow link is not taken for an absence, up to a limit.
+It stays so for 3 s, during which a holder may appear, and as long again whenever one gets a chunk
+that nobody had; an unanswered device adds 3 s from when it was asked or last heard of, so that a
+slow link is not taken for an absence, up to a limit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sharefs.errors import NoHolderOnline
@@ -157,7 +158,17 @@ def next_look(content: Content, peers: Peers, now: float) -> float:
 def no_holder(
     content: Content, distrusted: frozenset[DeviceId], name_of: Callable[[DeviceId], str]
 ) -> NoHolderOnline:
-    """What to tell those who wait in vain, with who might have it."""
-    names = [name_of(device) for device in content.likely if device not in distrusted]
-    hint = f" {' or '.join(names)} may have them." if names else ""
-    return NoHolderOnline(f"Nobody who holds these bytes is online.{hint}")
+    """What to tell those who wait in vain, with who has the rest, and who might have it."""
+    # Without the list of its chunks, nobody knows which are where.
+    partly = _names(content.holders if content.layout else (), name_of)
+    one = len(partly) == 1
+    others = f": {' and '.join(partly)} {'holds' if one else 'hold'} other parts" if partly else ""
+    denied = {device for device, asked in content.asks.items() if asked.answered}
+    away = _names((d for d in content.likely if d not in distrusted | denied), name_of)
+    hint = f" {' or '.join(away)} may have them." if away else ""
+    return NoHolderOnline(f"Nobody who holds these bytes is online{others}.{hint}")
+
+
+def _names(devices: Iterable[DeviceId], name_of: Callable[[DeviceId], str]) -> list[str]:
+    """A person may have several."""
+    return list(dict.fromkeys(map(name_of, devices)))

@@ -115,6 +115,8 @@ class Content:
         self.wanted = [bitmap.NONE for _ in Priority]
         self.asks: dict[DeviceId, Asked] = {}
         self.holders: dict[DeviceId, Holder] = {}
+        self._ever_held = bitmap.NONE
+        """The chunks that somebody has, or had."""
         self.stuck_since: float | None = None
         self.sources: dict[DeviceId, Meter] = {}
 
@@ -327,10 +329,14 @@ class Content:
         """The space under which a device may be asked about it."""
         return next((space for space in self.spaces if space in peer.spaces), None)
 
-    def learn(self, device: DeviceId, chunks: int) -> None:
-        """A device holds these."""
+    def learn(self, device: DeviceId, chunks: int, now: float) -> None:
+        """A device holds these. If that is more than was ever held, who waits waits on: that device
+        is fetching it, maybe from somebody whom we do not see."""
         holder = self.holders.setdefault(device, Holder(chunks))
         holder.chunks = chunks
+        if chunks & ~self._ever_held and self.stuck_since is not None:
+            self.stuck_since = now
+        self._ever_held |= chunks
 
     def source(self, device: DeviceId, now: float) -> Meter:
         """What came from a device."""

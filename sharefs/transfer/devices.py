@@ -60,7 +60,7 @@ class Devices:
             case Offer():
                 self._offered(peer, content, message, now)
             case Have():
-                self._having(peer, content, message)
+                self._having(peer, content, message, now)
             case Lack():
                 self._lacking(peer, content, message)
             case Later():
@@ -95,7 +95,7 @@ class Devices:
         if not chunks:
             content.holders.pop(peer.device, None)
             return
-        content.learn(peer.device, chunks)
+        content.learn(peer.device, chunks, now)
         if offer.data or (offer.manifest and content.layout is None):
             self._take_offered(peer.device, content, offer, now)
 
@@ -123,16 +123,20 @@ class Devices:
             content.keeping_manifest = True
             self._books.do(effects.KeepManifest(content.id, manifest, encoded))
 
-    def _having(self, peer: Peer, content: Content, have: Have) -> None:
-        if peer.device not in content.asks or peer.device in self._books.distrust.of(content.id):
+    def _having(self, peer: Peer, content: Content, have: Have, now: float) -> None:
+        asked = content.asks.get(peer.device)
+        if asked is None or peer.device in self._books.distrust.of(content.id):
             return
         count = content.layout.count if content.layout else MANIFEST_CHUNKS_MAX
         holder = content.holders.get(peer.device)
         chunks = holder.chunks if holder else bitmap.NONE
         for index in have.indexes:
             chunks |= 1 << index if index < count else 0
+        if holder is None:
+            # It had no manifest when it was asked for it.
+            asked.with_manifest = False
         if chunks:
-            content.learn(peer.device, chunks)
+            content.learn(peer.device, chunks, now)
             self._books.hungry[peer.device] = None
 
     def _lacking(self, peer: Peer, content: Content, lack: Lack) -> None:

@@ -26,9 +26,13 @@ from tests.node.test_node_doctor import (
 )
 from tests.node.test_node_holders import all_know, read, tells
 from tests.node.test_node_layers import SIZE_BYTES, change, changed, same
+from tests.node.test_node_partial import read_part
 
 HERE = "All of it is here, and other members are not told so."
 NOT_HERE = "Other members are told that all of it is here, and it is not."
+PARTLY_HERE = "Some of it is here, and other members are not told so."
+NOTHING_HERE = "Other members are told that some of it is here, and nothing is."
+MORE_HERE = "Other members are told that some of it is here, and all of it is."
 
 
 @pytest.fixture
@@ -48,20 +52,22 @@ def account(party: Party, name: str) -> tuple[Author, int]:
     return (device, incarnation), sequence
 
 
-def tell(party: Party, name: str, held: bool) -> None:
+def tell(party: Party, name: str, held: bool, *, partial: bool = False) -> None:
     """As a bug would that adds up what it tells: the file is held, or is not."""
     author, sequence = account(party, name)
     with closing(sqlite3.connect(party.home.database_file)) as connection:
         stated = ((sequence, sequence),) if held else ()
-        Holders(connection).splice(1, OURS, author, sequence, sequence, stated)
+        Holders(connection).splice(1, OURS, author, sequence, sequence, stated, partial=partial)
         connection.commit()
 
 
-def is_told(party: Party, name: str) -> bool:
-    """Whether others are told that the file is here."""
+def is_told(party: Party, name: str, *, partial: bool = False) -> bool:
+    """Whether others are told that the file is here, or some of it."""
     author, sequence = account(party, name)
     with closing(sqlite3.connect(party.home.database_file)) as connection:
-        return bool(Holders(connection).intervals(1, OURS, author, sequence, sequence, 1))
+        return bool(
+            Holders(connection).intervals(1, OURS, author, sequence, sequence, 1, partial=partial)
+        )
 
 
 def told(party: Party) -> list[tuple[str, str]]:
@@ -100,6 +106,45 @@ def test_what_is_told_wrongly_is_mended_and_the_others_learn_it(anna: Party, bob
     tells(bob, "mine.txt", "local", "Bob, Anna")
     tells(bob, "his.txt", "last copy", "Bob")
     all_know(anna, bob)
+
+
+def test_what_is_told_wrongly_of_a_part_is_mended_and_the_others_learn_it(
+    anna: Party, bob: Party
+) -> None:
+    for name in ("some", "none", "all"):
+        anna.write(name, random.Random(name).randbytes(MIB))
+        agree(name, anna, bob)
+    read(bob, "all")
+    read_part(bob, "some", 0, 1)
+    tells(anna, "some", "last copy", "Anna, Bob (partial)")
+    bob.down()
+    assert examine(bob).found == 0
+    tell(bob, "some", held=False, partial=True)
+    tell(bob, "none", held=True, partial=True)
+    tell(bob, "all", held=True, partial=True)
+    assert told(bob) == [
+        ("Family/all", MORE_HERE),
+        ("Family/none", NOTHING_HERE),
+        ("Family/some", PARTLY_HERE),
+    ]
+    mend(bob)
+    partly = [name for name in ("some", "none", "all") if is_told(bob, name, partial=True)]
+    assert partly == ["some"]
+    assert is_told(bob, "all")
+    bob.up()
+    meet(anna, bob)
+    all_know(anna, bob)
+    tells(anna, "none", "last copy", "Anna")
+
+
+def test_a_part_told_of_ahead_of_what_has_come_is_cut_off(home: Party) -> None:
+    author, _ = account(home, "long.bin")
+    with closing(sqlite3.connect(home.home.database_file)) as connection:
+        Holders(connection).splice(1, OURS, author, 1000, 2000, ((1000, 2000),), partial=True)
+        connection.commit()
+    (finding,) = examine(home).findings
+    assert "nothing has come yet" in finding.sentence
+    mend(home)
 
 
 def test_a_quick_look_finds_it_too(home: Party) -> None:

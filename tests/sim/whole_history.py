@@ -399,8 +399,8 @@ def holdings_of(device: WholeDevice) -> dict[bytes, tuple[Any, ...]]:
     """What a device knows that each device holds; its own under no name."""
     with closing(connect_reader(device.home.database_file)) as connection:
         rows = connection.execute(
-            "SELECT device, author, incarnation, first, last FROM holder JOIN held"
-            " ON holder = number ORDER BY device, author, incarnation, first"
+            "SELECT device, author, incarnation, partial, first, last FROM holder JOIN held"
+            " ON holder = number ORDER BY device, author, incarnation, partial, first"
         ).fetchall()
     told: dict[bytes, list[Any]] = {}
     for holder, *interval in rows:
@@ -409,15 +409,18 @@ def holdings_of(device: WholeDevice) -> dict[bytes, tuple[Any, ...]]:
 
 
 def check_holdings(device: WholeDevice) -> None:
-    """What a device says that it holds is what is there, and is all of it."""
+    """What a device says that it holds, whole or in part, is what is there, and is all of it."""
+    told = (
+        "EXISTS (SELECT 1 FROM holder JOIN held ON holder = number WHERE holder.device = x''"
+        " AND author = entry.device AND holder.incarnation = entry.incarnation"
+        " AND partial = {} AND sequence BETWEEN first AND last)"
+    )
     with closing(connect_reader(device.home.database_file)) as connection:
         wrong = connection.execute(
-            "SELECT sequence, held FROM (SELECT sequence, EXISTS (SELECT 1 FROM content"
-            " WHERE id = entry.content AND local = content.size) AS held, EXISTS (SELECT 1"
-            " FROM holder JOIN held ON holder = number WHERE holder.device = x''"
-            " AND author = entry.device AND holder.incarnation = entry.incarnation"
-            " AND sequence BETWEEN first AND last) AS told FROM entry WHERE content IS NOT NULL)"
-            " WHERE held <> told"
+            "SELECT * FROM (SELECT sequence, content.local AS here, content.size AS size,"
+            f" {told.format(0)} AS whole, {told.format(1)} AS some FROM entry LEFT JOIN content"
+            " ON id = entry.content WHERE entry.content IS NOT NULL)"
+            " WHERE whole <> (here IS size) OR some <> (coalesce(here, 0) BETWEEN 1 AND size - 1)"
         ).fetchall()
     assert not wrong, f"{device.name} says other than that it holds: {wrong}"
 

@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import pytest
 
+from sharefs.records.ids import DeviceId
 from sharefs.transfer import bitmap
-from sharefs.transfer.content import Content
+from sharefs.transfer.content import Content, Holder
 from sharefs.transfer.events import Priority
 from sharefs.transfer.sparing import Sparing
 from tests.transfer import (
     test_transfer_failures,
     test_transfer_limits,
     test_transfer_machine,
+    test_transfer_partial,
     test_transfer_seconds,
     test_transfer_sparing,
     test_transfer_swarm,
@@ -28,6 +30,17 @@ def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
     for index in list(content.cancelled):
         for device in content.asked_of(index):
             content.unrequest(index, device)
+
+
+def _learn_without_hope(content: Content, device: DeviceId, chunks: int, now: float) -> None:
+    """Takes who has some of it for somebody who will never have more."""
+    content.holders.setdefault(device, Holder(chunks)).chunks = chunks
+
+
+def _learn_with_hope(content: Content, device: DeviceId, chunks: int, now: float) -> None:
+    """Takes every word of a holder for a reason to wait on."""
+    _learn_without_hope(content, device, chunks, now)
+    content.stuck_since = now
 
 
 @pytest.mark.parametrize(
@@ -117,6 +130,21 @@ def _cancel_and_forget(sparing: Sparing, content: Content) -> None:
             "devices.Devices._having",
             lambda *_: None,
             test_transfer_swarm.test_who_has_it_all_and_leaves_leaves_a_group_that_completes_itself,
+        ),
+        (
+            "content.Content.learn",
+            _learn_without_hope,
+            test_transfer_partial.test_a_holder_who_gets_it_bit_by_bit_from_elsewhere_is_waited_for,
+        ),
+        (
+            "content.Content.learn",
+            _learn_with_hope,
+            test_transfer_partial.test_who_gets_and_loses_the_same_again_and_again_is_not_waited_for,
+        ),
+        (
+            "content.Content.unreachable",
+            lambda _: bitmap.NONE,
+            test_transfer_partial.test_what_all_who_are_online_lack_together_is_told_of_after_some_seconds,
         ),
         (
             "books.Books.leave",

@@ -22,6 +22,7 @@ from sharefs.transfer import bitmap, effects, events
 from sharefs.transfer.effects import Effect
 from sharefs.transfer.events import Event, Priority
 from sharefs.transfer.machine import Transfer
+from sharefs.transfer.peers import short_name
 from sharefs.wire.transfer import (
     SMALL_CONTENT_SIZE_BYTES_MAX,
     Ask,
@@ -37,6 +38,7 @@ SPACE = SpaceId(b"s" * 32)
 ME = DeviceId(b"m" * 16)
 ANNA = DeviceId(b"a" * 16)
 BOB = DeviceId(b"b" * 16)
+NAMES = {ANNA: "Anna", BOB: "Bob"}
 STEPS_MAX = 200_000
 
 
@@ -114,7 +116,7 @@ class Network:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.machine = Transfer(ME, lambda device: {ANNA: "Anna", BOB: "Bob"}[device])
+        self.machine = Transfer(ME, lambda device: NAMES.get(device) or short_name(device))
         self.holders: dict[DeviceId, Holder] = {}
         self.satisfied: dict[int, float] = {}
         self.failed: dict[int, tuple[float, UserError]] = {}
