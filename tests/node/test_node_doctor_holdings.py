@@ -248,7 +248,7 @@ def test_a_layer_is_held_only_while_what_it_lies_over_is(
     assert not is_told(anna, "film")
     anna.up()
     meet(anna, bob)
-    tells(bob, "film", "last copy", "Bob")
+    tells(bob, "film", "last copy", "Bob, Anna (partial)")
     assert same(anna.read("film"), changed(film, MIB, b"new"))
     tells(bob, "film", "local", "Bob, Anna")
 
