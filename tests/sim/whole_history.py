@@ -420,7 +420,8 @@ def check_holdings(device: WholeDevice) -> None:
             "SELECT * FROM (SELECT sequence, content.local AS here, content.size AS size,"
             f" {told.format(0)} AS whole, {told.format(1)} AS some FROM entry LEFT JOIN content"
             " ON id = entry.content WHERE entry.content IS NOT NULL)"
-            " WHERE whole <> coalesce(here = size, 0) OR some <> (coalesce(here, 0) BETWEEN 1 AND size - 1)"
+            " WHERE whole <> coalesce(here = size, 0)"
+            " OR some <> coalesce(here BETWEEN 1 AND size - 1, 0)"
         ).fetchall()
     assert not wrong, f"{device.name} says other than that it holds: {wrong}"
 
