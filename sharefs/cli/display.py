@@ -1,8 +1,8 @@
 """How does it look on a terminal, and how in a pipe?
 
-On a terminal: tables, colours and progress bars. In a pipe: a line for each row, in columns of
-spaces, whole, with no colour. Names come from other members, so whatever could steer a terminal is
-escaped.
+On a terminal: tables that fit, colours and progress bars. In a pipe: a line for each row, in
+columns of spaces, with no colour. In both, everything is whole. Names come from other members, so
+whatever could steer a terminal is escaped.
 """
 
 import sys
@@ -58,18 +58,38 @@ def say_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not on_terminal():
         print("\n".join(plain_lines([[heading.upper() for heading in headings], *rows])))
         return
-    # What draws tables takes its time to load, and few commands draw one.
+    # What draws takes its time to load, and few commands draw a table.
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold", min_width=max(map(len, heading.split())))
-    for row in rows:
-        # As Text, since a name may look like rich's markup.
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    first, *others = fitting_lines(headings, rows, console.width)
+    # As Text, since a name may look like rich's markup. Whatever is too long even so, the terminal
+    # wraps itself: it can be copied whole.
+    console.print(Text(first, style="bold"), soft_wrap=True)
+    for line in others:
+        console.print(Text(line), soft_wrap=True)
+
+
+def fitting_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A table for a terminal: the widest columns, which are paths and sentences, leave it until the
+    others fit, and stand below each row."""
+    from rich.cells import cell_len
+
+    table = [list(headings), *map(list, rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    kept = list(range(len(headings)))
+    while len(kept) > 1 and sum(widths[at] + len(PLAIN_GAP) for at in kept) > width + len(
+        PLAIN_GAP
+    ):
+        # The first names what the row is about.
+        kept.remove(max(kept[1:], key=lambda at: widths[at]))
+    below = [at for at in range(len(headings)) if at not in kept]
+    first, *lines = plain_lines([[row[at] for at in kept] for row in table])
+    fitting = [first]
+    for line, row in zip(lines, rows, strict=True):
+        fitting += [line, *(f"{PLAIN_GAP}{headings[at]}: {row[at]}" for at in below)]
+    return fitting
 
 
 def plain_lines(rows: Sequence[Sequence[str]]) -> list[str]:
