@@ -25,7 +25,7 @@ from sharefs.errors import (
 from sharefs.node.copying import Copying
 from sharefs.node.freeing import Freeing
 from sharefs.node.holders import Holders
-from sharefs.node.pieces import Pieces, Whole
+from sharefs.node.pieces import Pieces
 from sharefs.node.serving import Serving
 from sharefs.node.state import State
 from sharefs.node.waiters import Done, Waiters
@@ -34,8 +34,7 @@ from sharefs.records.ids import ContentId, DeviceId, SpaceId, creator_of
 from sharefs.records.shown import Shown
 from sharefs.store.contents import LocalContent
 from sharefs.store.fleeting import FleetingContent
-from sharefs.store.landing import ChunkKey, Landing, is_landed
-from sharefs.transfer import bitmap, effects, events
+from sharefs.transfer import effects, events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import Limit
 from sharefs.transfer.machine import Transfer
@@ -59,10 +58,6 @@ log = logging.getLogger("sharefs.node")
 SYNC_INTERVAL_SECONDS = 0.5
 SYNC_SIZE_BYTES = 16 * MIB
 """Well below what may be unsaved (UNSAFE_BYTES_MAX), so that more comes while the disk syncs."""
-
-LANDED_BYTES_PER_S_MAX = 100e6
-"""What comes faster comes again in no time, and to keep each piece of it costs a tenth of that
-speed."""
 LIKELY_MAX = 8
 _STREAM_ONLY = "It is stream-only here: it is shown, and not kept."
 
@@ -87,7 +82,7 @@ class Carriage:
         self._running = False
         self.freed: Callable[[ContentId], None] = lambda _: None
         """Told of what is not to be here any more."""
-        self._pieces = Pieces(Landing(state.home.arrivals_file))
+        self._pieces = Pieces()
         self.waiters = Waiters(state, self._run, self.snapshot)
         self.serving = Serving(state, self.is_durable, freeing.is_freeing)
         self._copying = Copying(state, self._run, self._machine.blocked, self.serving.came)
@@ -95,17 +90,6 @@ class Carriage:
     def start(self) -> None:
         """Begin the rounds of syncing."""
         self._sync_round()
-        left = self._pieces.left()
-
-        def look_over() -> None:
-            """What is here after all, or was freed, needs not be kept beside it."""
-            for content, index in left:
-                local = self._state.contents.known(content)
-                if local is None or bitmap.from_bytes(local.bitmap) >> index & 1:
-                    self._state.loop.post(partial(self._pieces.done, (content, index)))
-
-        if left:
-            self._state.in_pool(look_over)
 
     # --- wanting --------------------------------------------------------------------------------
 
@@ -247,37 +231,31 @@ class Carriage:
                 # Who read it is gone, and nothing is kept of it.
                 self._run(events.ChunkBad(self._state.me, content, index))
             return
-        length, lands = local.manifest.lengths[index], self._lands(device, local)
-        whole = self._pieces.take(device, (content, index), message.start, payload, length, lands)
+        length = local.manifest.lengths[index]
+        whole = self._pieces.take(device, (content, index), message.start, payload, length)
         if whole is None:
             self._run(events.PieceArrived(device, content, len(payload)))
         else:
-            self._verify(device, message, whole, len(payload), local)
-
-    def _lands(self, device: DeviceId, local: LocalContent | FleetingContent) -> bool:
-        standing = self._machine.standing(device)
-        is_fast = standing is not None and standing.bytes_per_second > LANDED_BYTES_PER_S_MAX
-        return is_landed(local) and not is_fast
+            before = len(whole) - len(payload)
+            self._run(events.ChunkArrived(device, content, index, len(whole), before))
+            self._verify(device, content, index, whole, local)
 
     def _verify(
         self,
         device: DeviceId,
-        chunk: Chunk,
-        whole: Whole,
-        last_size: int,
+        content: ContentId,
+        index: int,
+        data: memoryview,
         local: LocalContent | FleetingContent,
     ) -> None:
-        """A chunk is whole, with the piece that came last."""
-        content, index, data = chunk.content, chunk.index, whole.data
-        self._run(events.ChunkArrived(device, content, index, len(data), len(data) - last_size))
+        """A chunk is whole."""
         assert local.manifest is not None, "what is asked for has a manifest"
         name = local.manifest.chunk(index)
-        sender = self._state.me if whole.inherited else device
 
         def store() -> events.Event:
             try:
                 if chunk_id(data) != name:
-                    return events.ChunkBad(sender, content, index)
+                    return events.ChunkBad(device, content, index)
                 local.write_chunk(index, data)
             except UserError as error:
                 return events.StoreFailed(content, error)
@@ -286,12 +264,11 @@ class Carriage:
         def work() -> None:
             event = store()
             size = len(data) if isinstance(local, LocalContent) else 0
-            self._state.loop.post(lambda: self._stored((content, index), event, size))
+            self._state.loop.post(lambda: self._stored(event, size))
 
         self._state.in_pool(work)
 
-    def _stored(self, chunk: ChunkKey, event: events.Event, size: int) -> None:
-        self._pieces.done(chunk)
+    def _stored(self, event: events.Event, size: int) -> None:
         if isinstance(event, events.ChunkStored):
             self.serving.came(event.content)
             self._count_unsynced(size)
@@ -377,7 +354,6 @@ class Carriage:
     def sync_now(self) -> None:
         """Before the node goes down: what was fetched is not fetched again."""
         self._save_bits(self._state.contents.sync(self._state.contents.unsaved()))
-        self._pieces.close()
 
     # --- the machine ----------------------------------------------------------------------------
 
@@ -404,8 +380,6 @@ class Carriage:
 
     def _do(self, effect: effects.Effect) -> None:
         match effect:
-            case effects.Send(device, WantChunks() as want):
-                self._want_chunks(device, want)
             case effects.Send(device, message):
                 self._state.send(device, message)
             case effects.KeepManifest():
@@ -420,20 +394,6 @@ class Carriage:
                 self._state.notice(effect.sentence)
             case effects.SetTimer():
                 self._set_timer(effect.at)
-
-    def _want_chunks(self, device: DeviceId, want: WantChunks) -> None:
-        """What is here of these chunks needs not come."""
-        local = self._state.keeping.known(want.content)
-        for each in self._pieces.wants(want):
-            whole = None
-            if each.start and local is not None and local.manifest is not None:
-                (index,) = each.indexes
-                whole = self._pieces.whole((each.content, index), local.manifest.lengths[index])
-            if whole is None:
-                self._state.send(device, each)
-            else:
-                assert local is not None, "it has a manifest"
-                self._verify(device, Chunk(each.space, each.content, index), whole, 0, local)
 
     def _keep_manifest(self, effect: effects.KeepManifest) -> None:
         fleeting = self._state.keeping.fleeting.known(effect.content)
@@ -490,6 +450,5 @@ class Carriage:
     def forget(self, content: ContentId) -> None:
         """It was freed."""
         self._copying.forget(content)
-        self._pieces.forget(content)
         self._run(events.Freed(content))
         self.freed(content)

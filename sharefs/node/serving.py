@@ -67,21 +67,16 @@ class _Wanted:
     index: int
     size: int
     local: LocalContent
-    start: int
     urgent: bool
 
 
 @dataclass(slots=True, eq=False)
 class _Ready:
-    """A chunk that was read, from what is to be sent of it."""
+    """A chunk that was read, and from where on it is to be sent."""
 
     chunk: _Wanted
     data: memoryview
-    start: int
-
-    @property
-    def is_begun(self) -> bool:
-        return self.start > self.chunk.start
+    start: int = 0
 
     def piece(self, size_bytes: int) -> tuple[bytes, memoryview]:
         """The next one, of so many bytes at the most, as a message."""
@@ -131,7 +126,7 @@ class _Line:
             return chunk.content == cancel.content and chunk.index in cancel.indexes
 
         def is_sent(ready: _Ready) -> bool:
-            return not is_meant(ready.chunk) or (ready.is_begun and not cancel.begun)
+            return not is_meant(ready.chunk) or (ready.start > 0 and not cancel.begun)
 
         unread = [*self.wanted, *self.reading]
         unsent = [ready.chunk for ready in self.ready if not is_sent(ready)]
@@ -252,12 +247,12 @@ class Serving:
         line = self._lines.setdefault(device, _Line())
         lacking = []
         for index in want.indexes:
-            if index >= len(lengths) or not have >> index & 1 or want.start >= lengths[index]:
+            if index >= len(lengths) or not have >> index & 1:
                 lacking.append(index)
             elif len(line.wanted) < WANTED_CHUNKS_MAX:
                 size = lengths[index]
                 place = want.space, want.content, index
-                line.wanted.append(_Wanted(key, *place, size, local, want.start, want.urgent))
+                line.wanted.append(_Wanted(key, *place, size, local, want.urgent))
         if want.urgent:
             line.put_in_order()
         if lacking:
@@ -331,7 +326,7 @@ class Serving:
             self._tell_of_damage(chunk.local, damage)
             self._state.send(device, Lack(chunk.space, chunk.content, (chunk.index,)))
         if is_wanted and not damage:
-            line.ready.append(_Ready(chunk, memoryview(data), chunk.start))
+            line.ready.append(_Ready(chunk, memoryview(data)))
             if chunk.urgent:
                 line.put_in_order()
         else:

@@ -74,11 +74,6 @@ class Home:
         return self.data_folder / "drafts"
 
     @property
-    def arrivals_file(self) -> Path:
-        """What has come of chunks that are not here yet."""
-        return self.data_folder / "arrivals"
-
-    @property
     def set_aside_folder(self) -> Path:
         """What was damaged, and can not stand where it was. Made when it is needed."""
         return self.data_folder / "set-aside"

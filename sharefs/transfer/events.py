@@ -141,7 +141,7 @@ class ChunkArrived:
     index: int
     size_bytes: int
     before_bytes: int = 0
-    """So many of these had come before, and were told of, or did not have to come."""
+    """So many of these had come before, and were told of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,6 @@ class WantChunks(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     space: SpaceId
     content: ContentId
     indexes: Annotated[tuple[ChunkIndex, ...], Meta(max_length=INDEXES_MAX)]
-    start: ChunkOffset = 0
-    """Each from there on: what is before is here."""
     urgent: bool = False
     """Before all that we asked for and did not call so: a program is blocked on them."""
 

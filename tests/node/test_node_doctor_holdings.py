@@ -8,10 +8,8 @@ from contextlib import closing
 import pytest
 
 from sharefs.records.content import MIB
-from sharefs.records.ids import ContentId
 from sharefs.store.health import holdings
 from sharefs.store.holders import OURS, Holders
-from sharefs.store.landing import PLACE_SIZE_BYTES, PLACES_MAX, Landing
 from sharefs.store.sums import Author
 from tests.node.node_parties import Party, agree, meet
 from tests.node.test_node_collection import content
@@ -251,25 +249,3 @@ def test_a_layer_is_held_only_while_what_it_lies_over_is(
     tells(bob, "film", "last copy", "Bob, Anna (partial)")
     assert same(anna.read("film"), changed(film, MIB, b"new"))
     tells(bob, "film", "local", "Bob, Anna")
-
-
-def test_what_lies_where_chunks_arrive_is_told_of_only_if_it_is_not_from_there(home: Party) -> None:
-    arrivals = home.home.arrivals_file
-    landing = Landing(arrivals)
-    chunk = (ContentId(b"f" * 32), 7)
-    place = landing.begin(chunk, 0)
-    assert place is not None
-    landing.append(chunk, place, b"a piece")
-    landing.close()
-    assert examine(home).remarks == []
-    landing = Landing(arrivals)
-    landing.drop(chunk)
-    landing.close()
-    assert examine(home).remarks == []
-    for size in (100, PLACES_MAX * PLACE_SIZE_BYTES + 1):
-        arrivals.write_bytes(b"" if size > 100 else b"what somebody left here" * 5)
-        os.truncate(arrivals, size)
-        (remark,) = examine(home, repair=True).remarks
-        assert str(arrivals) in remark
-    arrivals.unlink()
-    assert examine(home).remarks == []

@@ -30,7 +30,6 @@ from sharefs.store.drafts import Drafts
 from sharefs.store.elsewhere import chunk_rows
 from sharefs.store.health.finding import Finding
 from sharefs.store.health.patient import Patient
-from sharefs.store.landing import has_landed
 from sharefs.store.layer import Layer
 
 TOLD_BYTES_MIN = 50_000
@@ -394,14 +393,6 @@ def remarks(patient: Patient) -> Iterator[str]:
         yield f"Nothing is known here of what {path} is. It stays."
     if len(unknown) > 3:
         yield f"There are {len(unknown) - 3} more such files, or more."
-    arrivals = patient.home.arrivals_file
-    with translated(arrivals):
-        is_ours = not arrivals.exists() or has_landed(arrivals)
-    if not is_ours:
-        yield (
-            f"{arrivals} is not what the node keeps there, of chunks on their way: move it away if"
-            " it is yours, as the node writes there."
-        )
     left = Drafts(patient.home.drafts_folder).noted()
     whole = sum(each.whole for each in left)
     if whole:
