@@ -20,9 +20,9 @@ MESSAGE_SIZE_BYTES_MAX = {
     Channel.BULK: CHUNK_SIZE_BYTES_MAX + 64 * KIB,
 }
 """Of a frame. Whoever sends a larger one loses the connection."""
-SEND_QUEUE_MESSAGES_MAX = {Channel.CONTROL: 1024, Channel.BULK: 64}
+SEND_QUEUE_MESSAGES_MAX = {Channel.CONTROL: 1024, Channel.BULK: 4}
 """For each peer. Control messages are short; the long ones among them are answers, one a
-question."""
+question. Nothing that is urgent can overtake chunks, or pieces of them, that are in the queue."""
 RECEIVE_QUEUE_MESSAGES_MAX = 64
 READ_MESSAGES_MAX = {Channel.CONTROL: 256, Channel.BULK: 32}
 """From one socket in a row, before others get their turn."""

@@ -1,8 +1,9 @@
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import zmq
@@ -12,6 +13,7 @@ from sharefs.mesh import dialler as dialler_module
 from sharefs.mesh import settings
 from sharefs.mesh.events import Arrived, Channel, Denied, LinkDown, LinkUp
 from sharefs.mesh.frames import greeting
+from sharefs.mesh.monitor import UNSENT_BYTES_MAX
 from sharefs.mesh.settings import CurveKeys, new_context, new_dialler
 from sharefs.records.ids import PublicKey
 from sharefs.spaces.identity import curve_public_key
@@ -345,6 +347,24 @@ def test_nothing_is_sent_to_whom_we_have_no_link(anna: Party, bob: Party) -> Non
     assert not anna.mesh.linked(bob.key)
 
 
+def test_the_kernel_takes_little_of_what_is_still_to_be_sent(anna: Party, bob: Party) -> None:
+    link(anna, bob)
+    limits = [
+        limit
+        for name in os.listdir("/proc/self/fd")
+        if (limit := _unsent_bytes_max(int(name))) is not None
+    ]
+    assert limits == [UNSENT_BYTES_MAX] * 2 * len(Channel)
+
+
+def _unsent_bytes_max(descriptor: int) -> int | None:
+    """If it is a connection over TCP."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        if connection.type == socket.SOCK_STREAM and connection.getpeername()[1:]:
+            return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    return None
+
+
 def test_a_full_queue_is_told_and_loses_nothing(anna: Party, bob: Party) -> None:
     """Bob does not read, so the queues of both sides fill; what was taken arrives, in order."""
     link(bob, anna)
@@ -373,9 +393,10 @@ def test_another_process_answers_thousands_of_messages_on_both_channels(anna: Pa
         anna.mesh.dial(peer.key, peer.address)
         until(lambda: anna.mesh.linked(peer.key), anna)
         payload, sent = bytes(64 * 1024), 0
+        on_their_way_max = settings.SEND_QUEUE_MESSAGES_MAX[BULK] // 2
         while len(anna.heard()) < 2000:
             # The echo refuses when its queue is full, so no more than half a queue is on its way.
-            while sent < 2000 and sent - len(anna.heard()) < 32:
+            while sent < 2000 and sent - len(anna.heard()) < on_their_way_max:
                 frames = (b"%d" % sent, payload) if sent % 4 else (b"%d" % sent,)
                 if not anna.mesh.send(peer.key, BULK if sent % 4 else CONTROL, frames):
                     break

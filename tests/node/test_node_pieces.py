@@ -26,9 +26,10 @@ def test_over_a_slow_link_a_chunk_comes_in_pieces(
     send = mesh.send
 
     def noted(key: PublicKey, channel: Channel, frames: tuple[bytes | memoryview, ...]) -> bool:
-        if channel is Channel.BULK and isinstance(decode_message(frames[0]), Chunk):
+        sent = send(key, channel, frames)
+        if sent and channel is Channel.BULK and isinstance(decode_message(frames[0]), Chunk):
             sizes.append(len(frames[1]))
-        return send(key, channel, frames)
+        return sent
 
     monkeypatch.setattr(mesh, "send", noted)
     anna.write("film", film)
