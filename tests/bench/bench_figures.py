@@ -101,6 +101,7 @@ FIGURES = (
         (0.9,),
     ),
     Figure("link", "link", "through 100 Mbit/s and 20 ms", "MB/s", (11.25,), (11.875,)),
+    Figure("read beside", "beside", "a read beside a fetch there, p50", "ms"),
     Figure("first byte", "first", "first byte of a 1 GiB ghost, p50", "ms", (30.0,), (10.0,), True),
     Figure("far byte", "first", "a read at 90 % of it, p50", "ms", (30.0,), (10.0,), True),
     Figure("write", "write", "1 GiB copied into the mount", "MiB/s"),
@@ -122,6 +123,7 @@ FIGURES = (
     Figure("wire insert", "wire", "1 byte put before 1 GiB: received", "MiB", (4.0,), (2.0,), True),
     Figure("wire change", "wire", "1st byte of 1 GiB changed: received", "MiB", (8.0,), (), True),
     Figure("twice", "kills", "1 GiB over 20 kills: fetched twice", "%", (1.0,), (0.1,), True),
+    Figure("written again", "kills", "the same, of what was verified and written", "%"),
     Figure("received again", "kills", "the same, by what the kernel received", "%"),
     Figure(
         "tree visible", "tree", "10 000 x 1 KiB copied until seen", "files/s", (2000.0,), (5000.0,)

@@ -32,6 +32,7 @@ MEASURES = {
     "sources": Measure(bench_links.sources, "sources"),
     "trouble": Measure(bench_links.trouble, "trouble"),
     "link": Measure(bench_links.link, "link"),
+    "beside": Measure(bench_links.beside, "link"),
     "kills": Measure(bench_links.kills, "kills"),
     "save": Measure(bench_small.save),
     "busy": Measure(bench_small.busy),

@@ -11,11 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import sharefs
 from sharefs.errors import UserError
+from sharefs.records.content import Manifest
+from sharefs.store.cutting import cut
 from sharefs.store.home import Home
+from sharefs.store.verifying import chunks_in
 from sharefs.web.client import Client
 from tests.bench.bench_subjects import (
     LINK_BYTES_S,
@@ -23,6 +27,7 @@ from tests.bench.bench_subjects import (
     SOURCES,
     BenchFailed,
     Killable,
+    Killed,
     Pair,
     Sources,
     Subject,
@@ -114,9 +119,24 @@ class Node:
     def forget(self, path: Path) -> None:
         self.client.free([str(path)])
 
+    def written_bytes(self, original: Path) -> int:
+        """How much of a file that it brings lies on its disk, in chunks that are whole and right,
+        marked or not."""
+        manifest = _manifest_of(original)
+        for path in Home.at(self._home).contents_folder.rglob("*"):
+            if path.is_file() and path.stat().st_size == manifest.size:
+                return sum(manifest.lengths[index] for index in chunks_in(path, manifest, None))
+        return 0
+
     def done_bytes(self) -> int:
         """Of what it fetches now."""
         return max((each.done for each in self.client.transfers()), default=0)
+
+
+@cache
+def _manifest_of(path: Path) -> Manifest:
+    manifest, _ = cut(path, path.stat().st_size)
+    return manifest
 
 
 @contextmanager
@@ -237,10 +257,11 @@ def _open_kills(folder: Path) -> Iterator[Killable]:
             far.begin()
             far.await_online(2)
 
-        def kill() -> tuple[int, int]:
+        def kill(film: Path) -> Killed:
             # It stands still while it is looked at.
             far.process.send_signal(signal.SIGSTOP)
-            found = bytes_read([far.process.pid]), bytes_received([far.process.pid])
+            pids = [far.process.pid]
+            found = Killed(bytes_read(pids), bytes_received(pids), far.written_bytes(film))
             far.kill()
             return found
 

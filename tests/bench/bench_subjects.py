@@ -107,15 +107,26 @@ class Sources:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """What somebody had, in bytes, when he was killed."""
+
+    read: int
+    """From his sockets, in that life."""
+    received: int
+    """As `read`, with what waited in the kernel for him."""
+    written: int
+    """Of the file: what was verified, and lay whole on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
 class Killable:
     """A pair whose far side may be killed at any moment."""
 
     pair: Pair
     begin: Callable[[], None]
     """Start the far side again; returns when it has met the near one."""
-    kill: Callable[[], tuple[int, int]]
-    """Kill the far side; returns how many bytes it had read from its sockets in that life, and how
-    many the kernel had received for it."""
+    kill: Callable[[Path], "Killed"]
+    """Kill the far side while it brings a copy of that file."""
     fetch_up_to: Callable[[Path, int], None]
     """Bring a file; returns when so many bytes are here, or it is over, and the fetch goes on."""
     received: Callable[[], int]
