@@ -17,7 +17,7 @@ def pin(context: typer.Context, paths: EntryPaths, home: LocalHome = None) -> No
     lacking = report.bytes - report.local_bytes
     said = f"Pinned: {display.plural(report.files, 'file')}, {display.size(report.bytes)}."
     if lacking > 0:
-        said += f" {display.size(lacking)} of that is still to come, from who has it."
+        said += f" {display.size(lacking)} of that is still to come, from whoever has it."
     display.say(said)
     display.complain_of(report.refused)
 

@@ -9,19 +9,18 @@ SIZE_BYTES_MAX = 2**60
 _OFF = "off"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?([kmgt]?)(ib|i|b)?", re.IGNORECASE)
+# A number alone is refused: who writes a cache of 20 means no 20 bytes.
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?) ?(?:([kmgt])(ib|i|b)?|b)", re.IGNORECASE)
 _HOURS = re.compile(r"([0-9]{1,2}) ?- ?([0-9]{1,2}) ?h?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `20G`, `1.5 MB`, `64KiB` or `300`; units are decimal but for those with an i."""
+    """Bytes of `20G`, `1.5 MB`, `64KiB` or `300 B`; units are decimal but for those with an i."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"no quantity: {text!r}")
-    number, unit, ending = match[1], match[2].lower(), (match[3] or "").lower()
+    number, unit, ending = (group.lower() for group in match.groups(""))
     units = _BINARY_UNITS if ending.startswith("i") else _UNITS
-    if unit not in units:
-        raise ValueError(f"no quantity: {text!r}")
     size = round(float(number) * units[unit])
     if not 0 < size <= SIZE_BYTES_MAX:
         raise ValueError(f"no quantity: {text!r}")

@@ -44,7 +44,10 @@ def test_a_pin_tells_what_will_not_come(
     report = PinReport(3, 2000, 1000, [("/mnt/a", "You rejected it.")])
     monkeypatch.setattr(node, "pin", lambda paths, on: report)
     ran = shell.run("pin", "/mnt")
-    assert ran.out == "Pinned: 3 files, 2.0 kB. 1.0 kB of that is still to come, from who has it.\n"
+    assert (
+        ran.out
+        == "Pinned: 3 files, 2.0 kB. 1.0 kB of that is still to come, from whoever has it.\n"
+    )
     assert ran.err == "/mnt/a: You rejected it.\n"
 
 
@@ -122,7 +125,9 @@ def test_transfers_are_listed(shell: Shell, node: FakeNode) -> None:
 def test_pin_tells_what_is_still_to_come(shell: Shell, node: FakeNode) -> None:
     assert shell.run("pin", "/mount/a").out == "Pinned: 1 file, 1.0 MB.\n"
     said = shell.run("pin", "/mount/a", "/mount/b").out
-    assert said == "Pinned: 2 files, 2.0 MB. 1.0 MB of that is still to come, from who has it.\n"
+    assert (
+        said == "Pinned: 2 files, 2.0 MB. 1.0 MB of that is still to come, from whoever has it.\n"
+    )
     assert shell.run("unpin", "/mount/a").out == "Not pinned any more: 1 file.\n"
     assert node.asked == [
         ("/mount/a", "pin"),

@@ -13,7 +13,7 @@ from sharefs.node.quantities import (
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        ("300", 300),
+        ("300 B", 300),
         ("20G", 20 * 10**9),
         ("1.5 MB", 1_500_000),
         ("64KiB", 65_536),
@@ -27,7 +27,7 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "-1", "G", "5X", "5Mbit", "1e3", "5 iB", "off", "9" * 12 + "T"]
+    "text", ["", "0 B", "20", "-1", "G", "5X", "5Mbit", "1e3", "5 iB", "off", "9" * 12 + "T"]
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no quantity"):
