@@ -97,9 +97,10 @@ def _chosen(row: Shown, winner: Shown, losers: list[Shown], keep: str) -> Shown:
     for each in (winner, *losers):
         if version_name(each.version) == keep:
             return each
-    versions = ", ".join(version_name(each.version) for each in (winner, *losers))
+    words = [WINNER, BOTH] if len(losers) > 1 and not row.loser else [WINNER, LOSER, BOTH]
+    words += [version_name(each.version) for each in (winner, *losers)]
     raise BadArgument(
-        f"Which version of {row.name} is to be kept? Name one after `--keep`: {versions}."
+        f"Which version of {row.name} is to be kept? Say after `--keep` one of {', '.join(words)}."
     )
 
 

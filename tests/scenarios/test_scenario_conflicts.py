@@ -111,7 +111,7 @@ def test_whom_it_concerns_is_told(family: list[Node]) -> None:
 def test_one_of_two_is_kept_for_everybody(family: list[Node]) -> None:
     _, _, carol = family
     refused = carol.refused("resolve", carol.at("Family", "cli.txt"), "--keep", "mine")
-    assert refused.startswith("2 Which version of cli.txt is to be kept?")
+    assert refused.startswith("2 Which version of cli.txt is to be kept? Say")
     assert "Kept: " in carol.ask("resolve", carol.at("Family", "cli.txt"), "--keep", "loser")
     all_list(family, "cli", {"cli.txt": "of Anna\n"})
     refused = carol.refused("resolve", carol.at("Family", "cli.txt"), "--keep", "loser")
