@@ -25,7 +25,7 @@ from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType
 from sharefs.records.ids import ItemId
 from sharefs.records.shown import Shown
-from sharefs.store.contents import Adopted
+from sharefs.store.adopted import Adopted
 from sharefs.store.written import Written
 from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
@@ -142,7 +142,7 @@ class Publication:
             with self._idle:
                 count = min(len(lane.waiting), lane.group_drafts_max)
                 group = [lane.waiting.popleft() for _ in range(count)]
-            ready = [one for waiting in group if (one := self._adopt(waiting)) is not None]
+            ready = self._adopt(group)
             if ready:
                 self._hand_over(ready)
             with self._idle:
@@ -152,16 +152,25 @@ class Publication:
                     return
             alone = False
 
-    def _adopt(self, waiting: _Waiting) -> _Ready | None:
-        draft = waiting.draft
+    def _adopt(self, group: list[_Waiting]) -> list[_Ready]:
+        """Those that stand as contents; the others are told."""
+        ready = []
+        for waiting, result in zip(group, self._adopted(group), strict=True):
+            if isinstance(result, Adopted):
+                ready.append(_Ready(waiting, result))
+                continue
+            if isinstance(result, DiskFull):
+                self._wait_for_room(waiting.draft, result)
+            else:
+                log.error("%s can not be published", waiting.draft.name, exc_info=result)
+            waiting.done(None)
+        return ready
+
+    def _adopted(self, group: list[_Waiting]) -> list[Adopted | SharefsError]:
         try:
-            return _Ready(waiting, self._state.contents.adopt(cast(Written, draft.bytes)))
-        except DiskFull as error:
-            self._wait_for_room(draft, error)
-        except (SharefsError, OSError):
-            log.exception("%s can not be published", draft.name)
-        waiting.done(None)
-        return None
+            return self._state.contents.adopt([cast(Written, each.draft.bytes) for each in group])
+        except SharefsError as error:
+            return [error] * len(group)
 
     def _hand_over(self, ready: list[_Ready]) -> None:
         def told(outcomes: list[_Outcome] | None, error: SharefsError | None) -> None:

@@ -19,29 +19,28 @@ registers the content is durable: a crash in between leaves a draft that is publ
 
 import contextlib
 import logging
-import os
 import re
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from sharefs.errors import (
-    HomeNotUsable,
     LocalDamage,
     NotAllowed,
     RemoteProtocolError,
+    SharefsError,
     UserError,
 )
 from sharefs.records.content import MIB, Manifest, content_id, decode_manifest
 from sharefs.records.ids import ContentId
+from sharefs.store.adopted import Adopted, CutDraft, attempt, cut_draft, remove_published
 from sharefs.store.bits import beyond
 from sharefs.store.connection import TOUCHED_COLUMNS, Insertion, translated
 from sharefs.store.cutting import as_manifest, chunks_from, cut
 from sharefs.store.database import Store
-from sharefs.store.drafts import remove_draft
 from sharefs.store.elsewhere import (
     Run,
     chunk_rows,
@@ -53,6 +52,7 @@ from sharefs.store.elsewhere import (
 from sharefs.store.groups import among, in_groups
 from sharefs.store.layer import Layer, base_of, marks_of
 from sharefs.store.local import LocalContent
+from sharefs.store.syncing import Syncing
 from sharefs.store.warm import Warm
 from sharefs.store.written import COPY_SIZE_BYTES, Written
 
@@ -76,16 +76,6 @@ _SAVE_CHUNK = Insertion("INSERT OR IGNORE INTO chunk", 4)
 log = logging.getLogger("sharefs.store")
 
 
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """A draft that stands as a content, and waits to be registered. `content` is None if empty."""
-
-    written: Written
-    size: int
-    content: ContentId | None
-    local: LocalContent | None
-
-
 class ContentStore:
     """The folder of contents. Any thread, but for the methods that say otherwise."""
 
@@ -98,6 +88,7 @@ class ContentStore:
         self._recent: deque[LocalContent] = deque(maxlen=RECENT_CONTENTS_MAX)
         self._unsaved: dict[ContentId, LocalContent] = {}
         self._warm = Warm()
+        self._syncing = Syncing(folder)
 
     # --- what is here ---------------------------------------------------------------------------
 
@@ -110,17 +101,18 @@ class ContentStore:
         local.settle()
         return local
 
-    def _get(self, content: ContentId, size: int) -> LocalContent:
+    def _get(self, content: ContentId, size: int, known: bool = True) -> LocalContent:
+        """Whether it is `known` that the database may have it."""
         local = self._in_use.get(content)
         if local is None:
             with self._lock:
-                local = self._get_locked(content, size)
+                local = self._get_locked(content, size, known)
         return local
 
-    def _get_locked(self, content: ContentId, size: int) -> LocalContent:
+    def _get_locked(self, content: ContentId, size: int, known: bool = True) -> LocalContent:
         local = self._in_use.get(content)
         if local is None:
-            local = self._load(content) or self._new(content, size)
+            local = (self._load(content) if known else None) or self._new(content, size)
             self._in_use[content] = local
             self._recent.append(local)
         return local
@@ -190,13 +182,17 @@ class ContentStore:
 
     def sync(self, contents: Iterable[ContentId]) -> list[tuple[ContentId, bytes]]:
         """`LocalContent.sync` of many, for `save_bits`. Those that fail are left out."""
+        locals = [local for id in contents if (local := self._in_use.get(id)) is not None]
+        unsynced = [each.unsynced() if each.layer is None else None for each in locals]
+        count = len(unsynced) - unsynced.count(None)
+        together = self._syncing.sync_all(count, self._syncing.device)
         synced = []
-        for content in contents:
-            local = self._in_use.get(content)
-            if local is None:
-                continue
+        for local, state in zip(locals, unsynced, strict=True):
             with contextlib.suppress(UserError):
-                synced.append((content, local.sync()))
+                if together and state is not None:
+                    synced.append((local.content, local.note_synced(*state)))
+                else:
+                    synced.append((local.content, local.sync()))
         return synced
 
     def _path(self, content: ContentId) -> Path:
@@ -261,26 +257,44 @@ class ContentStore:
 
     # --- a content made here --------------------------------------------------------------------
 
-    def adopt(self, written: Written) -> Adopted:
-        """Cut a finished draft, sync it, and let it stand as a content, for the pool.
+    def adopt(self, many: Iterable[Written]) -> list[Adopted | SharefsError]:
+        """Cut finished drafts, sync them, and let them stand as contents, for the pool.
 
-        The draft stays until `register` is durable. Raises DiskFull, LocalDamage, HomeNotUsable.
+        Each stays until `register` is durable. Instead of those that can not stand, the reasons:
+        DiskFull, LocalDamage, HomeNotUsable.
         """
-        with translated(written.path):
-            before = written.status()
-            if before.st_size == 0:
-                return Adopted(written, 0, None, None)
-            manifest, encoded = as_manifest(written.chunks(), before.st_size)
+        cut = [attempt(written, partial(cut_draft, written)) for written in many]
+        found = [each for each in cut if isinstance(each, CutDraft)]
+        plain = [each.before for each in found if each.is_plain]
+        synced = bool(plain) and self._syncing.sync_all(len(plain), plain[0].st_dev)
+        known = self._known_among(each.content for each in found)
+        return [
+            attempt(each.written, partial(self._stand, each, synced, each.content in known))
+            if isinstance(each, CutDraft)
+            else each
+            for each in cut
+        ]
+
+    def _stand(self, cut: CutDraft, synced: bool, known: bool) -> Adopted:
+        written, size = cut.written, cut.before.st_size
+        if not synced or not cut.is_plain:
             written.sync()
-            after = written.status()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise LocalDamage("A file was written while it was being published.")
-        content = content_id(encoded)
-        local = self.open(content, before.st_size)
+        cut.check_unchanged()
+        local = self._get(cut.content, size, known)
+        local.settle()
         if local.manifest is None:
-            local.begin(manifest, encoded)
+            local.begin(cut.manifest, cut.encoded)
         local.adopt(written.path, written.layer)
-        return Adopted(written, before.st_size, content, local)
+        return Adopted(written, size, cut.content, local)
+
+    def _known_among(self, contents: Iterable[ContentId]) -> set[ContentId]:
+        """Those that the database has."""
+        known: set[ContentId] = set()
+        with self._store.readers.lent() as connection:
+            for group in in_groups(contents):
+                query = f"SELECT id FROM content WHERE id {among(group)}"
+                known.update(id for (id,) in connection.execute(query, group))
+        return known
 
     def hold(self, adopted: Adopted) -> None:
         """Loop only: it may have been freed since, as an older version's content. Raises as
@@ -293,9 +307,7 @@ class ContentStore:
         is durable, the drafts are removed."""
         locals = [each.local for each in adopted if each.local is not None]
         self._save([(local, local.synced) for local in locals])
-        self._store.after_durable(
-            lambda: _remove_published([each.written.path for each in adopted])
-        )
+        self._store.after_durable(lambda: remove_published([each.written.path for each in adopted]))
 
     def give_back(self, adopted: Adopted) -> None:
         """It could not be registered: only the draft has its bytes again. Loop only."""
@@ -474,15 +486,3 @@ class ContentStore:
 
 def _content_at(path: Path) -> ContentId:
     return ContentId(bytes.fromhex(path.name))
-
-
-def _remove_published(drafts: list[Path]) -> None:
-    names = None
-    if len(drafts) > 1:
-        with contextlib.suppress(OSError):
-            names = set(os.listdir(drafts[0].parent))
-    for draft in drafts:
-        try:
-            remove_draft(draft, names)
-        except HomeNotUsable as error:
-            log.warning("a draft that was published stays, and will be published again: %s", error)

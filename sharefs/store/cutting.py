@@ -78,6 +78,12 @@ def chunks_from(read: Read, begin: int, end: int, grows: bool = False) -> Iterat
     window = memoryview(b"")
     while begin < end:
         smallest, average, largest, until = chunk_sizes(begin)
+        if end - begin <= smallest and not grows:
+            # One chunk, as most small files are.
+            small = memoryview(bytearray(end - begin))
+            read(small, begin)
+            yield chunk_id(small), len(small)
+            return
         if len(window) < min(end - begin, WINDOW_CHUNKS * largest):
             # Mapped, as it goes back to the system when it is not used any more.
             window = memoryview(mmap.mmap(-1, min(end - begin, WINDOW_CHUNKS * largest)))

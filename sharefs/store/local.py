@@ -23,12 +23,10 @@ from sharefs.store.bits import all_bits, both, indexes_of, of_indexes, without
 from sharefs.store.connection import translated
 from sharefs.store.direct import DIRECT_CONTENT_SIZE_BYTES_MIN, write_fully, write_past_cache
 from sharefs.store.layer import Layer, lay_over, marks_of
-from sharefs.store.placing import create_empty, put_in_place, remove_content
+from sharefs.store.placing import create_empty, disk_error, put_in_place, remove_content
 from sharefs.store.sharing import Write
 from sharefs.store.verifying import chunks_in
 from sharefs.store.warm import Warm
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class LocalContent:
@@ -288,31 +286,39 @@ class LocalContent:
         with self._opened(os.O_RDONLY) as (descriptor, _):
             yield descriptor
 
+    def unsynced(self) -> tuple[bytes, int] | None:
+        """What there is for the disk to sync, as `note_synced` wants to be told."""
+        with self._lock:
+            bits = bytes(self._bits)
+            return None if self._fresh or bits == self._synced else (bits, self._epoch)
+
+    def note_synced(self, bits: bytes, epoch: int) -> bytes:
+        """The disk has synced what was `unsynced`; as `sync`."""
+        with self._lock:
+            if epoch == self._epoch:
+                self._synced = both(bits, self._bits)
+        return bits
+
     def sync(self) -> bytes:
         """Have the disk sync the file; the bits of what it then surely has.
 
         Raises DiskFull or LocalDamage, and then trusts nothing since the last time.
         """
-        with self._lock:
-            bits, fresh = bytes(self._bits), self._fresh
-        if fresh or bits == self._synced:
+        unsynced = self.unsynced()
+        if unsynced is None:
             return self._synced
         try:
-            with self._opened(os.O_RDONLY) as (descriptor, epoch):
-                layer = self.layer
-                if layer is not None:
-                    layer.sync(descriptor)
-                else:
+            with self._opened(os.O_RDONLY) as (descriptor, _):
+                if (layer := self.layer) is None:
                     os.fdatasync(descriptor)
+                else:
+                    layer.sync(descriptor)
         except (DiskFull, LocalDamage):
             # The kernel tells of a page that it could not write once, and then forgets it.
             with self._lock:
                 self._set_bits(self._synced)
             raise
-        with self._lock:
-            if epoch == self._epoch:
-                self._synced = both(bits, self._bits)
-        return bits
+        return self.note_synced(*unsynced)
 
     def adopt(self, draft: Path, layer: Layer | None = None) -> None:
         """Let a file with all the bytes, synced, stand for the content. Nothing if it is complete.
@@ -366,7 +372,7 @@ class LocalContent:
             except OSError as error:
                 if error.errno == errno.ENOTSUP:
                     return False
-                raise self._explained(error) from error
+                raise disk_error(error, self._path) from error
             self._fresh = False
             self._set_bits(of_indexes(same, len(self.manifest.lengths)))
         self._changed(self)
@@ -484,16 +490,10 @@ class LocalContent:
                 if error.errno == errno.ENOENT:
                     self._forget()
                     self._changed(self)
-                raise self._explained(error) from error
+                raise disk_error(error, self._path) from error
         try:
             yield descriptor, epoch
         except OSError as error:
-            raise self._explained(error) from error
+            raise disk_error(error, self._path) from error
         finally:
             os.close(descriptor)
-
-    def _explained(self, error: OSError) -> Exception:
-        if error.errno in _FULL:
-            return DiskFull(f"The disk of {self._path.parent.parent} is full: make room on it.")
-        reason = os.strerror(error.errno or 0)
-        return LocalDamage(f"The file {self._path} can not be read or written ({reason}).")

@@ -6,8 +6,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from sharefs.errors import DiskFull, LocalDamage
+
 COPY_BLOCK_SIZE_BYTES = 1 << 20
 LEISURELY_SIZE_BYTES_MIN = 16 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def create_empty(path: Path, size_bytes: int) -> int:
@@ -75,3 +78,11 @@ def remove_content(path: Path, size_bytes: int) -> None:
             path.unlink()
         finally:
             closing.start()
+
+
+def disk_error(error: OSError, path: Path) -> DiskFull | LocalDamage:
+    """What a failure says about a content's file."""
+    if error.errno in _FULL:
+        return DiskFull(f"The disk of {path.parent.parent} is full: make room on it.")
+    reason = os.strerror(error.errno or 0)
+    return LocalDamage(f"The file {path} can not be read or written ({reason}).")

@@ -17,7 +17,7 @@ from sharefs.node.publication import _Ready, _Waiting
 from sharefs.records.entry import Entry, EntryType, decode_entry
 from sharefs.records.ids import ContentId, Coordinate
 from sharefs.records.shown import Shown
-from sharefs.store.contents import Adopted
+from sharefs.store.adopted import Adopted
 from sharefs.store.written import Written
 from tests.sim.agenda import Agenda
 from tests.sim.data_node import TOP_INO, DataDevice, DataNode

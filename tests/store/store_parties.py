@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from sharefs.errors import SharefsError
 from sharefs.records.commit import Commit
 from sharefs.records.content import Manifest, chunk_id, content_id, encode_manifest, make_manifest
 from sharefs.records.entry import KIND_ENTRY, EntryType
@@ -21,7 +22,8 @@ from sharefs.records.ids import (
 )
 from sharefs.records.record import ContextEntry, Record, encode_record
 from sharefs.records.shown import Shown
-from sharefs.store.contents import Adopted, ContentStore
+from sharefs.store.adopted import Adopted
+from sharefs.store.contents import ContentStore
 from sharefs.store.database import Store, open_database
 from sharefs.store.local import LocalContent
 from sharefs.store.written import Written
@@ -41,6 +43,13 @@ def open_store(folder: Path) -> Store:
 def open_contents(folder: Path, store: Store) -> ContentStore:
     (folder / "contents").mkdir(exist_ok=True)
     return ContentStore(folder / "contents", store)
+
+
+def adopted_by(contents: ContentStore, written: Written) -> Adopted:
+    (adopted,) = contents.adopt([written])
+    if isinstance(adopted, SharefsError):
+        raise adopted
+    return adopted
 
 
 def item(number: int) -> ItemId:
@@ -143,7 +152,7 @@ class Disk:
         written = Written(draft)
         written.open()
         try:
-            return self.contents.adopt(written)
+            return adopted_by(self.contents, written)
         finally:
             written.close()
 

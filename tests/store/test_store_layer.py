@@ -10,12 +10,12 @@ from sharefs.errors import LocalDamage, NotAllowed
 from sharefs.records.content import KIB, MIB
 from sharefs.records.ids import ROOT, ContentId
 from sharefs.store import layer
-from sharefs.store.contents import Adopted
+from sharefs.store.adopted import Adopted
 from sharefs.store.cutting import cut
 from sharefs.store.drafts import DraftNote, Drafts
 from sharefs.store.layer import PAGE_SIZE_BYTES, marks_of
 from sharefs.store.written import Written
-from tests.store.store_parties import FAMILY, Disk, shown
+from tests.store.store_parties import FAMILY, Disk, adopted_by, shown
 
 pytestmark = pytest.mark.usefixtures("drafts_folder")
 NOTE = DraftNote(1, FAMILY, ROOT, "film", None)
@@ -37,7 +37,7 @@ def over(disk: Disk, content: ContentId) -> Written:
 
 
 def publish(disk: Disk, written: Written) -> ContentId:
-    adopted = disk.contents.adopt(written)
+    adopted = adopted_by(disk.contents, written)
     written.close()
     return disk.register(adopted)
 
@@ -296,7 +296,7 @@ def test_a_content_that_was_not_registered_is_published_from_the_draft_again(
     written = over(disk, disk.publish(film))
     written.write(MIB, b"changed")
     expected = whole(written)
-    disk.contents.adopt(written)
+    adopted_by(disk.contents, written)
     written.close()
     disk.kill()
     found = disk.contents.written_at(written.path)
@@ -415,7 +415,7 @@ def test_damage_beside_a_change_is_not_published_as_a_part_of_it(disk: Disk, fil
     _damage(disk.file(old), 2 * MIB + 5)
     written.write(2 * MIB - 100 * KIB, b"changed")
     with pytest.raises(LocalDamage):
-        disk.contents.adopt(written)
+        adopted_by(disk.contents, written)
     written.close()
     assert written.path.exists()
     assert not disk.contents.open(old, 0).complete
@@ -483,7 +483,7 @@ def test_nothing_is_adopted_twice(disk: Disk, film: bytes) -> None:
     old = disk.publish(film)
     written = over(disk, old)
     written.write(MIB, film[MIB : MIB + 10])
-    adopted: Adopted = disk.contents.adopt(written)
+    adopted: Adopted = adopted_by(disk.contents, written)
     assert adopted.content == old
     assert disk.contents.open(old, 0).layer is None
     written.close()
