@@ -62,11 +62,11 @@ class Devices:
             case Have():
                 self._having(peer, content, message, now)
             case Lack():
-                self._lacking(peer, content, message)
+                self._lacking(peer, content, message, now)
             case Later():
                 peer.flow.excuse(now)
             case Dropped():
-                self._dropped(peer, content, message)
+                self._dropped(peer, content, message, now)
         self._books.touch(content.id)
 
     def _peer_up(self, event: events.PeerUp, now: float) -> None:
@@ -139,26 +139,29 @@ class Devices:
             content.learn(peer.device, chunks, now)
             self._books.hungry[peer.device] = None
 
-    def _lacking(self, peer: Peer, content: Content, lack: Lack) -> None:
+    def _lacking(self, peer: Peer, content: Content, lack: Lack, now: float) -> None:
         holder = content.holders.get(peer.device)
         if holder is None or content.layout is None:
             return
         for index in lack.indexes:
             if index < content.layout.count:
                 holder.chunks &= ~(1 << index)
-                if peer.device in content.asked_of(index):
-                    content.unrequest(index, peer.device)
-                    peer.flow.forget((content.id, index))
+                self._comes_not(peer, content, index, now)
         self._books.hungry[peer.device] = None
         if not holder.chunks & bitmap.span(0, content.layout.count):
             del content.holders[peer.device]
 
-    def _dropped(self, peer: Peer, content: Content, dropped: Dropped) -> None:
+    def _dropped(self, peer: Peer, content: Content, dropped: Dropped, now: float) -> None:
         for index in dropped.indexes:
-            if index in content.cancelled and peer.device in content.asked_of(index):
-                content.unrequest(index, peer.device)
-                peer.flow.forget((content.id, index))
+            if index in content.cancelled:
+                self._comes_not(peer, content, index, now)
         self._books.hungry[peer.device] = None
+
+    def _comes_not(self, peer: Peer, content: Content, index: int, now: float) -> None:
+        if peer.device in content.asked_of(index):
+            content.unrequest(index, peer.device)
+            peer.flow.forget((content.id, index))
+            self._books.schedule.give_back(content, index, peer, now)
 
     def time_out(self, device: DeviceId, now: float) -> None:
         """Take what a device did not deliver in time for lost."""

@@ -52,6 +52,11 @@ class Bucket:
         self._run(now)
         self._tokens -= size_bytes
 
+    def give_back(self, size_bytes: int, now: float) -> None:
+        """So much was to travel, and did not; no more of it is saved up than by an idle bucket."""
+        self.take(-size_bytes, now)
+        self._run(now)
+
     def _run(self, now: float) -> None:
         earned = (now - self._at) * self.bytes_per_s
         self._tokens = min(self._tokens + earned, self.bytes_per_s * DEPTH_S)
@@ -84,6 +89,11 @@ class Limits:
         """So much travels now."""
         for bucket in self._concerned(space, device):
             bucket.take(size_bytes, now)
+
+    def give_back(self, space: SpaceId, device: DeviceId, size_bytes: int, now: float) -> None:
+        """So much did not travel after all."""
+        for bucket in self._concerned(space, device):
+            bucket.give_back(size_bytes, now)
 
     def _concerned(self, space: SpaceId, device: DeviceId) -> list[Bucket]:
         return [b for limit, b in self._buckets.items() if limit.concerns(space, device)]

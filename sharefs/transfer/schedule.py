@@ -205,6 +205,11 @@ class Schedule:
             peer.yielding.take(size_bytes, now)
         peer.flow.ask((content.id, index), size_bytes, now, urgent=content.blocks(index))
 
+    def give_back(self, content: Content, index: int, peer: Peer, now: float) -> None:
+        """A chunk that was asked for does not come."""
+        if space := content.space_for(peer):
+            self.limits.give_back(space, peer.device, content.length(index), now)
+
     def try_take(self, content: Content, peer: Peer, now: float) -> bool:
         """Whether the limits let a whole content through, which then is taken to travel."""
         space = content.space_for(peer)

@@ -4,7 +4,8 @@ Theory of operation. When somebody wants a chunk no more (a reader went elsewher
 a version was superseded), it is cancelled, unless it is wanted again within LINGER_S: a reader lets
 go of what he reads ahead, and wants most of it anew, all the time. Its holder drops it if nothing
 of it was handed to a socket, and says so. Until then it counts as under way: it may well come, and
-is kept; and who wants it anew waits for one or the other, so that it does not come twice.
+is kept; and who wants it anew waits for one or the other, so that it does not come twice. Of what
+is forgotten before that, all is cancelled at once, as nobody will know of whom it was asked.
 """
 
 from sharefs.records.ids import ContentId, DeviceId
@@ -40,17 +41,31 @@ class Sparing:
                 self._cancel(content)
 
     def _cancel(self, content: Content) -> None:
-        cancelled: dict[DeviceId, list[int]] = {}
-        for index in _in_vain(content):
-            content.cancelled.add(index)
-            for device in content.asked_of(index):
-                cancelled.setdefault(device, []).append(index)
-        for device, indexes in cancelled.items():
-            space = content.space_for(self._books.peers[device])
-            assert space is not None, "who shares no space any more was asked for nothing"
-            for at in range(0, len(indexes), INDEXES_MAX):
-                cancel = Cancel(space, content.id, tuple(indexes[at : at + INDEXES_MAX]))
-                self._books.do(effects.Send(device, cancel))
+        indexes = _in_vain(content)
+        content.cancelled.update(indexes)
+        _tell(self._books, content, indexes)
+
+
+def spare_forgotten(books: Books, content: Content) -> None:
+    """A content is being forgotten: expect nothing of it any more."""
+    _tell(books, content, [index for index in content.requested if index not in content.cancelled])
+    for index in content.requested:
+        for device in content.asked_of(index):
+            books.peers[device].flow.forget((content.id, index))
+            books.hungry[device] = None
+
+
+def _tell(books: Books, content: Content, indexes: list[int]) -> None:
+    cancelled: dict[DeviceId, list[int]] = {}
+    for index in indexes:
+        for device in content.asked_of(index):
+            cancelled.setdefault(device, []).append(index)
+    for device, some in cancelled.items():
+        space = content.space_for(books.peers[device])
+        assert space is not None, "who shares no space any more was asked for nothing"
+        for at in range(0, len(some), INDEXES_MAX):
+            cancel = Cancel(space, content.id, tuple(some[at : at + INDEXES_MAX]))
+            books.do(effects.Send(device, cancel))
 
 
 def _in_vain(content: Content) -> list[int]:

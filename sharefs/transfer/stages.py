@@ -4,6 +4,7 @@ from sharefs.records.ids import ContentId
 from sharefs.transfer.books import Books
 from sharefs.transfer.content import Content, Stage
 from sharefs.transfer.line import Line
+from sharefs.transfer.sparing import spare_forgotten
 
 IDLE_CONTENTS_MAX = 64
 
@@ -71,6 +72,7 @@ class Stages:
         self._books.content_timers.set(content.id, None)
         self._books.schedule.discard(content.id)
         self._books.schedule.stored(sum(content.storing.values()))
+        spare_forgotten(self._books, content)
         for device, asked in content.asks.items():
             if not asked.answered and device in self._books.peers:
                 self._books.peers[device].questions -= 1

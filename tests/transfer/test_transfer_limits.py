@@ -7,7 +7,7 @@ from sharefs.records.ids import DeviceId, SpaceId
 from sharefs.transfer import events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.limits import DEPTH_S, Limit, Limits
-from sharefs.wire.transfer import Later
+from sharefs.wire.transfer import Lack, Later
 from tests.transfer.transfer_network import (
     ANNA,
     BOB,
@@ -60,6 +60,15 @@ def test_what_an_idle_limit_saves_up_is_bounded() -> None:
     limits = limits_of(Limit(1000))
     limits.take(SPACE, ANNA, 1100, 1000.0)
     assert limits.open_at(SPACE, ANNA, 1000.0) == pytest.approx(1001.1 - DEPTH_S)
+
+
+def test_what_did_not_travel_is_given_back_but_not_saved_up() -> None:
+    limits = limits_of(Limit(1000))
+    limits.take(SPACE, ANNA, 5000, 0.0)
+    limits.give_back(SPACE, ANNA, 5000, 1.0)
+    assert limits.open_at(SPACE, ANNA, 1.0) == 1.0
+    limits.take(SPACE, ANNA, 500, 1.0)
+    assert limits.open_at(SPACE, ANNA, 1.0) == pytest.approx(1.5 - DEPTH_S), "as after any pause"
 
 
 def test_each_limit_concerns_its_space_and_devices() -> None:
@@ -158,6 +167,36 @@ def test_a_limit_of_one_space_leaves_the_others_alone() -> None:
     network.do(events.PeerUp(ANNA, (SPACE, WORK)))
     network.want(slow)
     assert time_to(network, lambda: network.want(fast, space=WORK), 20.0) < 2.5
+
+
+def test_what_is_cancelled_is_not_paid_for() -> None:
+    """Who waits next does not wait for what never came."""
+    network, film, other = Network(), large_file(1, 40), large_file(2, 1)
+    network.up(Holder(ANNA, bytes_per_s=MIB / 4).hold(film))
+    network.up(Holder(BOB).hold(other))
+    network.do(events.LimitsChanged((Limit(MIB),), {}))
+    fetch = network.want(film)
+    network.run(2.1)
+    network.do(events.Unwanted(fetch))
+    network.run(0.1)
+    began, read = network.now, network.want(other, likely=(BOB,))
+    network.run()
+    assert len(network.cancels) == 3
+    assert network.satisfied[read] - began < 0.2
+
+
+def test_what_is_lacked_after_all_is_not_paid_for() -> None:
+    network, film, other = Network(), large_file(1, 8, 2 * MIB), large_file(2, 1)
+    network.up(Holder(ANNA, withholds_chunks=True).hold(film))
+    network.up(Holder(BOB).hold(other))
+    network.do(events.LimitsChanged((Limit(MIB),), {}))
+    network.want(film, 0, MIB, Priority.READ)
+    network.run(0.1)
+    assert [index for *_, index in network.wants] == [0]
+    network.do(events.Received(ANNA, Lack(SPACE, film.id, (0,))))
+    began, read = network.now, network.want(other, likely=(BOB,))
+    network.run(1.0)
+    assert network.satisfied[read] - began < 0.2
 
 
 def test_a_space_that_goes_first_is_fetched_first() -> None:

@@ -107,6 +107,26 @@ def _learn_with_hope(content: Content, device: DeviceId, chunks: int, now: float
             test_transfer_sparing.test_what_is_cancelled_and_wanted_again_comes_once,
         ),
         (
+            "stages.spare_forgotten",
+            lambda *_: None,
+            test_transfer_sparing.test_what_is_forgotten_before_it_is_cancelled_comes_no_more,
+        ),
+        (
+            "stages.spare_forgotten",
+            lambda *_: None,
+            test_transfer_sparing.test_of_many_that_are_let_go_at_once_nothing_comes,
+        ),
+        (
+            "schedule.Schedule.give_back",
+            lambda *_: None,
+            test_transfer_limits.test_what_is_cancelled_is_not_paid_for,
+        ),
+        (
+            "schedule.Schedule.give_back",
+            lambda *_: None,
+            test_transfer_limits.test_what_is_lacked_after_all_is_not_paid_for,
+        ),
+        (
             "schedule.Schedule.hurry",
             lambda *_: [],
             test_transfer_urgent.test_what_was_asked_for_and_a_program_is_blocked_on_by_now_is_hurried_once,

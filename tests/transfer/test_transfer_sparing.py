@@ -2,11 +2,12 @@
 
 from collections import Counter
 
-from sharefs.errors import TransferCancelled
+from sharefs.errors import DiskFull, TransferCancelled
 from sharefs.records.content import MIB
 from sharefs.transfer import events
 from sharefs.transfer.events import Priority
 from sharefs.transfer.sparing import LINGER_S
+from sharefs.transfer.stages import IDLE_CONTENTS_MAX
 from sharefs.wire.transfer import Dropped
 from tests.transfer.transfer_network import ANNA, BOB, File, Holder, Network, large_file
 
@@ -160,3 +161,39 @@ def test_who_says_that_he_drops_what_was_not_cancelled_is_not_heeded() -> None:
     network.run(400)
     assert fetch in network.satisfied
     assert set(asked_of(network).values()) == {1}
+
+
+# --- what is forgotten --------------------------------------------------------------------------
+
+
+def test_what_is_forgotten_before_it_is_cancelled_comes_no_more() -> None:
+    """The disk fills up, and nothing is known of the content from then on."""
+    network, file, _ = fetching()
+    network.do(events.StoreFailed(file.id, DiskFull("No room.")))
+    assert under_way(network) == 0
+    assert cancelled(network) == set(asked_of(network))
+    network.run(LONG_S)
+    assert len(network.came) == 1, "what had begun"
+
+
+def test_of_many_that_are_let_go_at_once_nothing_comes() -> None:
+    """More than are remembered."""
+    network = Network()
+    files = [large_file(number, 4) for number in range(2 * IDLE_CONTENTS_MAX)]
+    network.up(Holder(ANNA, bytes_per_s=SLOW).hold(*files))
+    waiters = [network.want(file, priority=Priority.READ) for file in files]
+    network.run(0.1)
+    for waiter in waiters:
+        network.do(events.Unwanted(waiter))
+    network.run(2.0)
+    assert len(network.came) == 1
+    assert under_way(network) == 0
+
+
+def test_what_was_forgotten_and_is_wanted_anew_comes() -> None:
+    network, file, _ = fetching()
+    network.do(events.StoreFailed(file.id, DiskFull("No room.")))
+    again = network.want(file)
+    network.run(400)
+    assert again in network.satisfied
+    assert network.bytes_in_vain <= MIB, "but what had begun"
