@@ -174,11 +174,10 @@ class Holders:
 
     def _state_of(self, space: int, device: DeviceId, statement: Statement) -> None:
         author, first, last = _author_of(statement), statement.first, statement.last
-        for partial in _KINDS:
-            held = _stated(statement, partial)
-            self._state.store.holders.splice(
-                space, device, author, first, last, held, partial=partial
-            )
+        holders = self._state.store.holders
+        stated = [(_stated(statement, partial), partial) for partial in _KINDS]
+        for held, partial in stated:
+            holders.splice(space, device, author, first, last, held, partial=partial)
 
     def _keep_page(self, space: int, device: DeviceId, page: HeldPage) -> None:
         """What is not mentioned, the device does not hold."""

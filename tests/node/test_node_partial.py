@@ -5,22 +5,20 @@ import random
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sharefs.errors import NoHolderOnline
+from sharefs.errors import NoHolderOnline, RemoteProtocolError
 from sharefs.node import holders
 from sharefs.records.content import MIB
+from sharefs.records.ids import DeviceId, Incarnation
+from sharefs.records.intervals import Intervals, intervals_of, spliced
 from sharefs.store.holders import OURS
 from sharefs.transfer import telling
-from tests.node.node_parties import Party, agree, meet, until
-from tests.node.test_node_holders import (
-    _forget,
-    all_know,
-    free,
-    known,
-    read,
-    says_nothing,
-    tells,
-)
+from sharefs.wire.holdings import Held, Statement
+from tests.node.node_parties import Party, Raw, agree, meet, until
+from tests.node.test_node_holders import _forget, all_know, free, read, says_nothing, tells
+from tests.node.test_node_holders import known as known_by
 from tests.node.test_node_layers import same
 
 FILM = random.Random(7).randbytes(6 * MIB)
@@ -145,7 +143,7 @@ def test_who_promises_all_of_it_is_known_to_hold_more_than_some(
     read(bob, "film")
     assert free(anna, "film") == []
     tells(anna, "film", "ghost", "Bob")
-    assert known(anna, bob) == known(bob, bob), "what Bob says next adds up"
+    assert known_by(anna, bob) == known_by(bob, bob), "what Bob says next adds up"
 
 
 def test_many_pieces_of_both_kinds_travel_in_many_messages(
@@ -172,3 +170,64 @@ def test_many_pieces_of_both_kinds_travel_in_many_messages(
         tells(anna, name, "local", "Anna, Bob")
     for name in names[2::3]:
         tells(anna, name, "last copy", "Anna")
+
+
+# --- what a stranger says -----------------------------------------------------------------------
+
+MOST = 30
+Kept = tuple[Intervals, Intervals]
+
+
+def drawn_statements(author: tuple[DeviceId, Incarnation]) -> list[Statement]:
+    """Many that speak of few versions, of which some make sense."""
+    drawn: list[Statement] = []
+    pairs = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), max_size=4)
+    steps = pairs.map(lambda each: tuple(step for pair in each for step in pair))
+    steps |= st.lists(st.integers(0, 5), max_size=8).map(tuple)
+
+    @settings(max_examples=150, database=None)
+    @given(st.integers(0, 12), st.integers(8, MOST), steps, steps)
+    def draw(first: int, last: int, whole: tuple[int, ...], partial: tuple[int, ...]) -> None:
+        drawn.append(Statement(*author, first, last, whole, partial))
+
+    draw()
+    return drawn
+
+
+def kept_of(party: Party, device: DeviceId, author: tuple[DeviceId, Incarnation]) -> Kept:
+    """What a party knows of what another holds, whole and in part."""
+    number, store = party.replica().number, party.node.state.store.holders
+
+    def look() -> Kept:
+        whole, partial = (
+            store.intervals(number, device, author, 0, 2 * MOST, 99, partial=kind)
+            for kind in (False, True)
+        )
+        return whole, partial
+
+    return party.node.loop.call(look)
+
+
+def test_a_statement_is_kept_as_a_whole_or_not_at_all(anna: Party, known: Raw) -> None:
+    replica = anna.replica()
+    author = (anna.device, replica.incarnation)
+    model: Kept = ((), ())
+    refused = 0
+    for statement in drawn_statements(author):
+        first, last = statement.first, statement.last
+        try:
+            whole, partial = (
+                intervals_of(steps, first, last) for steps in (statement.whole, statement.partial)
+            )
+        except RemoteProtocolError:
+            refused += 1
+        else:
+            if first <= last:
+                model = (
+                    spliced(model[0], first, last, whole),
+                    spliced(model[1], first, last, partial),
+                )
+        known.say(Held(replica.id, (statement,), None))
+        known.settle()
+        assert kept_of(anna, known.device, author) == model
+    assert 10 < refused < 140, "both are tried"
