@@ -51,8 +51,8 @@ READING_CHUNKS_MAX = 4
 """In the pool at a time: what a program saves just now waits behind these, and not behind all."""
 PIECE_S = 0.01
 PIECE_SIZE_BYTES_MIN = 256 * KIB
-"""Of a chunk, so much is sent at a time, or as much as goes in that time: more would be lost where
-somebody is killed who gets it, and less would take more turns of two loops than it is worth."""
+"""Of a chunk, so much is sent at a time, or as much as goes in that time: what is urgent waits for
+the end of no more, and less would take more turns of two loops than it is worth."""
 RESEND_SECONDS = 0.005
 STUCK_SECONDS_MAX = 3.0
 
