@@ -132,7 +132,10 @@ def up(
     context: typer.Context,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, until Ctrl-C.")] = False,
     listen: Annotated[
-        str | None, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")
+        str | None,
+        typer.Option(
+            "--listen", metavar="HOST:PORT", help="Where to listen.", show_default="as last time"
+        ),
     ] = None,
     announce: Annotated[
         str | None,

@@ -28,11 +28,13 @@ def test_a_stream_only_space_shows_all_and_keeps_nothing(family: list[Node]) -> 
 def test_a_folder_that_is_not_is_kept(family: list[Node]) -> None:
     anna, bob = family
     anna.shell("mkdir kept; cp 1.txt kept/other.txt; echo more >> kept/other.txt")
-    until(bob.at("Family", "kept", "other.txt").exists, 10)
+    size = anna.at("Family", "kept", "other.txt").stat().st_size
+    theirs = bob.at("Family", "kept", "other.txt")
+    until(lambda: theirs.exists() and theirs.stat().st_size == size, 10, "as it is now")
     bob.ask("settings", "stream-only", "off", "--path", bob.at("Family", "kept"))
-    assert bob.xattr(bob.at("Family", "kept", "other.txt"), "state") == "ghost"
+    assert bob.xattr(theirs, "state") == "ghost"
     bob.ask("fetch", bob.at("Family", "kept"))
-    assert bob.xattr(bob.at("Family", "kept", "other.txt"), "state") == "local"
+    assert bob.xattr(theirs, "state") == "local"
     assert str(bob.at("Family", "kept")) in bob.ask("settings", "stream-only")
     bob.ask("settings", "stream-only", "default", "--path", bob.at("Family", "kept"))
 
