@@ -20,7 +20,7 @@ from sharefs.mesh.events import Channel
 from sharefs.node.sent import Sent
 from sharefs.node.state import State
 from sharefs.node.turns import Turns
-from sharefs.records.content import KIB, MIB, encode_manifest
+from sharefs.records.content import CHUNK_SIZE_BYTES_MAX, KIB, MIB, encode_manifest
 from sharefs.records.ids import ContentId, DeviceId, PublicKey, SpaceId
 from sharefs.store.contents import LocalContent
 from sharefs.transfer import bitmap
@@ -49,10 +49,11 @@ URGENT_CHUNKS = 4
 """What is urgent may go so far beyond these: it does not wait for a socket to take the others."""
 READING_CHUNKS_MAX = 4
 """In the pool at a time: what a program saves just now waits behind these, and not behind all."""
-PIECE_S = 0.01
-PIECE_SIZE_BYTES_MIN = 256 * KIB
-"""Of a chunk, so much is sent at a time, or as much as goes in that time: what is urgent waits for
-the end of no more, and less would take more turns of two loops than it is worth."""
+PIECE_SIZE_BYTES = 256 * KIB
+"""Of a chunk, so much is sent at a time: what is urgent waits for the end of no more, and less
+would take more turns of two loops than it is worth."""
+WHOLE_BYTES_PER_S_MIN = 50_000_000
+"""Who takes so much gets chunks whole: they are over soon, and to put them together takes time."""
 RESEND_SECONDS = 0.005
 STUCK_SECONDS_MAX = 3.0
 
@@ -370,7 +371,8 @@ class Serving:
 
     def _piece_bytes(self, device: DeviceId) -> int:
         meter = self._meters.get(device)
-        return max(PIECE_SIZE_BYTES_MIN, int(PIECE_S * meter.bytes_per_s) if meter else 0)
+        is_fast = meter is not None and meter.bytes_per_s >= WHOLE_BYTES_PER_S_MIN
+        return CHUNK_SIZE_BYTES_MAX if is_fast else PIECE_SIZE_BYTES
 
     def _is_stuck(self, line: _Line) -> bool:
         """Whether nothing was taken for long."""

@@ -130,8 +130,8 @@ def test_of_a_chunk_that_is_partly_sent_the_rest_comes_unless_another_has_sent_i
     asked: Asked,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 1000)
-    monkeypatch.setattr(serving_module, "PIECE_S", 0.0)
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 1000)
+    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", float("inf"))
     space, content, indexes = asked
     socket = Socket(anna, monkeypatch, pieces=3)
     mallory.say(WantChunks(space, content, indexes))
@@ -184,8 +184,8 @@ def test_what_is_urgent_goes_before_what_else_its_device_waits_for(
 def test_what_becomes_urgent_goes_before_even_what_is_partly_sent(
     anna: Party, mallory: Raw, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 100_000)
-    monkeypatch.setattr(serving_module, "PIECE_S", 0.0)
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 100_000)
+    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", float("inf"))
     space, content, indexes = asked
     socket = Socket(anna, monkeypatch, pieces=1)
     mallory.say(WantChunks(space, content, indexes))

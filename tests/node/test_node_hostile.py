@@ -203,7 +203,7 @@ def test_chunks_are_read_only_as_far_as_they_are_taken(
     anna: Party, mallory: Raw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving_module, "HELD_BYTES_MAX", 1_100_000)
-    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 3_000_000)
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 3_000_000)
     space, content, indexes = of_many_chunks(anna)
     serving = anna.node.carriage.serving
     held: list[int] = []

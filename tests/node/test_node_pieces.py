@@ -15,29 +15,61 @@ CONTENT = ContentId(b"f" * 32)
 ANNA, BOB = DeviceId(b"anna" * 4), DeviceId(b"bob." * 4)
 
 
+class Wire:
+    """The sizes of what a party sends of chunks."""
+
+    def __init__(self, party: Party, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self._send = party.node.state.mesh.send
+        monkeypatch.setattr(party.node.state.mesh, "send", self.send)
+
+    def send(
+        self, key: PublicKey, channel: Channel, frames: tuple[bytes | memoryview, ...]
+    ) -> bool:
+        sent = self._send(key, channel, frames)
+        if sent and channel is Channel.BULK and isinstance(decode_message(frames[0]), Chunk):
+            self.sizes.append(len(frames[1]))
+        return sent
+
+
+def chunks_of(party: Party) -> int:
+    """How many the film has."""
+    content = party.there("film").content
+    assert content is not None
+    local = party.node.state.contents.known(content)
+    assert local is not None
+    assert local.manifest is not None
+    return len(local.manifest.lengths)
+
+
 def test_over_a_slow_link_a_chunk_comes_in_pieces(
     anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES_MIN", 100_000)
-    monkeypatch.setattr(serving_module, "PIECE_S", 0.0)
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 100_000)
+    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", float("inf"))
     film = random.Random(8).randbytes(3 * MIB)
-    sizes: list[int] = []
-    mesh = anna.node.state.mesh
-    send = mesh.send
-
-    def noted(key: PublicKey, channel: Channel, frames: tuple[bytes | memoryview, ...]) -> bool:
-        sent = send(key, channel, frames)
-        if sent and channel is Channel.BULK and isinstance(decode_message(frames[0]), Chunk):
-            sizes.append(len(frames[1]))
-        return sent
-
-    monkeypatch.setattr(mesh, "send", noted)
+    wire = Wire(anna, monkeypatch)
     anna.write("film", film)
     agree("film", anna, bob)
     is_same = bob.read("film") == film
     assert is_same
-    assert max(sizes) == 100_000
-    assert sum(sizes) == len(film)
+    assert max(wire.sizes) == 100_000
+    assert sum(wire.sizes) == len(film)
+
+
+def test_over_a_fast_link_chunks_come_whole_once_it_is_known_to_be_fast(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 1000)
+    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", 0.0)
+    film = random.Random(8).randbytes(3 * MIB)
+    wire = Wire(anna, monkeypatch)
+    anna.write("film", film)
+    agree("film", anna, bob)
+    is_same = bob.read("film") == film
+    assert is_same
+    # Of whom nothing is known gets the first piece.
+    assert len(wire.sizes) == 1 + chunks_of(anna)
 
 
 # --- one chunk, piece by piece -----------------------------------------------------------------
