@@ -16,14 +16,16 @@ counts one round later, when its own disk has it, too.
   and has been for GRACE_SECONDS, and nobody uses them. Before that, a device that has not seen the
   new version may rename the old one, whose bytes would then be a conflict's other version.
   What other contents lie over stays until they are freed, or have taken what they need of it.
-- *Tombstones* of files and links are deleted, each item's together, when they are stable and have
-  been all that is left of the item here for TOMBSTONE_GRACE_SECONDS.
+- *Tombstones* are deleted, each item's together, when they are stable, the item has been dead here
+  for TOMBSTONE_GRACE_SECONDS, and nothing here names it as the folder that it is in.
 
 Replicas need not drop a tombstone at one time, as nobody can tell whether another has it: the heads
-of *dead* items, which have nothing but tombstones, are in no fingerprint, no sum and no list of an
-audit, and make nothing that is shown. Where it matters the item is not dead, and the tombstone
-counts: beside an edit that did not know of the delete, both are listed, and who lacks one asks for
-it. A delete that was withheld from somebody leaves them what it deleted; that counts, so an audit
+of *dead* items, which have nothing but tombstones, and in which nothing lives, are in no
+fingerprint, no sum and no list of an audit, and make nothing that is shown. Where it matters the
+item is not dead, and the tombstone counts: beside an edit that did not know of the delete, both are
+listed, and who lacks one asks for it; so is that of a folder that lives on by what it holds, as
+`tree` says of each from what is anchored in it, which follows from the heads of what is not dead,
+whichever of the others somebody has dropped. A delete that was withheld from somebody leaves them what it deleted; that counts, so an audit
 brings it to who has the tombstone, and this back (`Correct`). So all become equal whenever anybody
 drops what. The rule is there so that a delete stays one:
 
@@ -33,15 +35,25 @@ drops what. The rule is there so that a delete stays one:
 - an edit that was begun before the delete, and is saved after the grace, makes it a file again;
   until then, the two are in conflict.
 
-Tombstones of *folders* stay: whatever is put into one that was deleted has it live on (see `tree`),
-under the name and in the place that its tombstone says. That a folder's own tombstone is stable is
-not enough: who had seen it still saw the folder, while something in it lived, and may have put more
-there that has not arrived. So all that was known when the last of it went has to be stable as well.
-And whether a folder is dead does not follow from its own heads, but from what names it as a parent,
-and so on upwards: the sums would have to change with the children, by a rule that holds whichever
-dead children a replica has dropped, else equal replicas audit each other for ever. Who still saves
-a file that was opened there before would bring the tombstone back by an audit, or, having dropped
-it, would have to publish the file elsewhere. A folder's tombstone is some hundred bytes.
+A tombstone of a *folder* says under which name and where it lives on, if something in it does. When
+it goes, nothing that has not arrived can name it, but together with a version of the folder that
+brings it back:
+
+- whoever makes that has seen the tombstone, as it is stable, and who puts something into a folder
+  that is deleted makes it anew first, with those above it (see `tree.revival`);
+- it may be put deeper, into a folder in this one which lived for its writer: deleted here, but not
+  stably so. That has its row here as long, which names this one. So trees go from the leaves up;
+- no row that is here already names it, be it a conflict's loser; and no version that has lost to
+  another wins later.
+
+Should it happen nonetheless, the folder lives on where it is known, so its tombstone counts there,
+and an audit brings it back. What is saved into a folder that is forgotten here, by a program that
+had the file open all the time, is put at the top of the space. Deleted folders that are in each
+other, and those that somebody renamed without knowing of the delete, which won, stay.
+
+Rejected: folders that count as dead by their own heads alone, as files do. That a folder's own
+tombstone is stable is not enough: who had seen it still saw the folder, while something in it
+lived, and may have put more there that has not arrived. Who has dropped it would not miss it.
 
 A device that never comes back holds up commits and contents for ever, until it is removed: bytes
 are not to be lost for the sake of room.
@@ -138,7 +150,8 @@ class Collection:
         ended = len(due) < DEAD_AT_ONCE
         self._looked_at_dead[replica.id] = (0.0, 0) if ended else due[-1][:2]
         for item, heads in shelf.heads_of(dict.fromkeys(item for *_, item in due)).items():
-            if all(h.sequence <= stable.get((h.device, h.incarnation), 0) for h in heads):
+            passed = all(h.sequence <= stable.get((h.device, h.incarnation), 0) for h in heads)
+            if passed and not shelf.is_parent(item):
                 shelf.forget_dead(item)
 
     def _drop_commits(self, replica: Replica, stable: Frontier) -> None:

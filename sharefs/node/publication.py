@@ -23,7 +23,7 @@ from sharefs.node import conflicts
 from sharefs.node.replica import Replica
 from sharefs.node.state import State, now_ms
 from sharefs.records.entry import EntryType
-from sharefs.records.ids import ItemId
+from sharefs.records.ids import ROOT, ItemId
 from sharefs.records.shown import Shown
 from sharefs.store.adopted import Adopted
 from sharefs.store.written import Written
@@ -353,9 +353,12 @@ class Publication:
         for replica in self._state.replicas.values():
             if replica.number == draft.space:
                 row = replica.shelf.row(draft.folder)
-                if row is not None and row.type is EntryType.FOLDER:
-                    replica.check_writable()
-                    return replica, row
+                if row is None or row.type is not EntryType.FOLDER:
+                    # It was deleted so long ago that it is forgotten.
+                    row = replica.shelf.winner(ROOT)
+                assert row is not None, "a space has a row for its root"
+                replica.check_writable()
+                return replica, row
         raise NoSuchEntry("The space is not here any more.")
 
 

@@ -45,6 +45,7 @@ from sharefs.sync.shipment import entries_of, frontier_of, open_shipment, ship, 
 from sharefs.tree import operations
 from sharefs.tree.dead import is_dead
 from sharefs.tree.operations import Change
+from sharefs.tree.revival import folders_anew
 from sharefs.tree.tree import Tree
 from sharefs.wire.sync import PAGE_COMMITS_MAX, Page, Pull, Shipment
 
@@ -171,15 +172,17 @@ class Replica:
 
         Raises NotAllowed, before anything is kept.
         """
-        versions = [
-            version for change in changes for version in self._following_our_own(change, now_ms)
-        ]
+        versions = self._chained(changes, now_ms)
+        versions = [*self._chained(folders_anew(versions, self.shelf), now_ms), *versions]
         first = self._ledger.take_sequences(self.number, len(versions))
         records = [
             self._record(version, first + number, now_ms) for number, version in enumerate(versions)
         ]
         self._pending += records
         self.tree.receive(records, inos, {change.item for change in versions if change.is_drawn})
+
+    def _chained(self, changes: Iterable[Change], now_ms: int) -> list[Change]:
+        return [each for change in changes for each in self._following_our_own(change, now_ms)]
 
     def _following_our_own(self, change: Change, now_ms: int) -> list[Change]:
         """A device's later version covers all its earlier ones (I4), also those that its writer

@@ -1,7 +1,7 @@
 """Which items are nothing but deleted, and since when?
 
-Their heads, tombstones of a file or a link, are in no sum (see `sums`), so that one replica may
-forget them while another has them: `node.collection` says when.
+Their heads, tombstones of what holds nothing that lives, are in no sum (see `sums`), so that one
+replica may forget them while another has them: `node.collection` says when.
 """
 
 from sharefs.records.ids import Coordinate, ItemId

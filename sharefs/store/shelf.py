@@ -53,8 +53,7 @@ class Shelf:
         self._ledger.drop_head(self._space, record)
 
     def set_dead(self, item: ItemId, dead: bool) -> None:
-        """Whether an item's heads are tombstones, and nothing else; those of folders count as
-        alive."""
+        """Whether an item's heads are tombstones, and nothing else, and nothing lives in it."""
         self.dead.set_dead(item, dead)
 
     def forget_dead(self, item: ItemId) -> None:
@@ -152,6 +151,12 @@ class Shelf:
             rows = self._connection.execute(f"{query} AND loser = 0", (self._space, *group))
             found.update(anchor for (anchor,) in rows)
         return found
+
+    def is_parent(self, item: ItemId) -> bool:
+        """Whether any row, live or not, names this item as its parent."""
+        return self._any("space = ? AND anchor = ?", (self._space, item)) or self._any(
+            "space = ? AND parent = ? AND anchor <> parent", (self._space, item)
+        )
 
     def has_live_child(self, item: ItemId) -> bool:
         """Whether a live row, a winner's or a loser's, has this folder as its anchor."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from sharefs.errors import RemoteProtocolError
-from sharefs.records.entry import KIND_ENTRY, EntryType, decode_entry
+from sharefs.records.entry import KIND_ENTRY, decode_entry
 from sharefs.records.record import Record
 
 
 def is_dead(heads: Sequence[Record]) -> bool:
-    """Whether all heads are tombstones of a file or a link. A deleted folder lives on by what it
-    holds, or what somebody is about to put there."""
+    """Whether all heads are tombstones. A folder of which that is so may still live on by what it
+    holds: see `tree`."""
     return bool(heads) and all(map(_is_tombstone, heads))
 
 
@@ -17,7 +17,6 @@ def _is_tombstone(head: Record) -> bool:
     if head.kind != KIND_ENTRY:
         return False
     try:
-        entry = decode_entry(head.body)
+        return decode_entry(head.body).deleted
     except RemoteProtocolError:
         return False
-    return entry.deleted and entry.type is not EntryType.FOLDER

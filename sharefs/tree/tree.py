@@ -9,7 +9,7 @@ folders concerned only:
 - a row's *anchor* is its parent, but for the folder with the greatest stamp in a cycle of folders,
   and for an entry whose parent is no folder: those are anchored at the root;
 - a row is *live* if it is not deleted, or is a folder in which something live is anchored, be it
-  a loser;
+  a loser; an item is *dead* if all its heads are tombstones and its row is not live;
 - live folders of one name in one place are *merged* into the earliest of them; `place` is where
   a row is listed, so children of a merged folder are listed in the one it is merged into;
 - names are given per place, by `names`.
@@ -22,7 +22,6 @@ other places dirty, one step deeper each time; so it ends.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -33,63 +32,7 @@ from sharefs.records.record import Record
 from sharefs.records.shown import Shown
 from sharefs.tree.dead import is_dead
 from sharefs.tree.names import Label, assign_names, could_be_made
-
-
-class Shelf(Protocol):
-    """Where heads and rows of one space are kept; `store` implements it.
-
-    Winners' rows and losers' rows are told apart by `loser`; the root's own row is in no answer
-    but `winner`'s.
-    """
-
-    def heads_of(self, items: Iterable[ItemId]) -> dict[ItemId, list[Record]]:
-        """Of those items that have any."""
-        ...
-
-    def add_head(self, record: Record, data: bytes) -> None: ...
-    def drop_head(self, record: Record) -> None: ...
-
-    def set_dead(self, item: ItemId, dead: bool) -> None:
-        """What `is_dead` says of its heads; told when they changed and are dead, or were."""
-        ...
-
-    def winner(self, item: ItemId) -> Shown | None: ...
-
-    def winners(self, items: Iterable[ItemId]) -> dict[ItemId, Shown]:
-        """Of those items that have one."""
-        ...
-
-    def losers(self, item: ItemId) -> list[Shown]: ...
-
-    def listed(self, place: ItemId) -> list[Shown]:
-        """The live rows of that place, losers and merged folders among them."""
-        ...
-
-    def anchored(self, item: ItemId) -> list[Shown]:
-        """The winners anchored there, dead ones among them."""
-        ...
-
-    def with_children(self, items: Iterable[ItemId]) -> set[ItemId]:
-        """Those of the items at which any winner is anchored, be it a dead one."""
-        ...
-
-    def has_live_child(self, item: ItemId) -> bool:
-        """Whether a live row is anchored there, a winner's or a loser's."""
-        ...
-
-    def odd(self, place: ItemId) -> bool:
-        """Whether a live row of that place is merged, or a loser, or shown under a made name."""
-        ...
-
-    def named(self, place: ItemId, names: list[str]) -> list[Shown]:
-        """The live rows of that place whose name, or shown name, is one of these."""
-        ...
-
-    def save(self, row: Shown) -> None:
-        """Keep it, instead of the row of the same inode."""
-        ...
-
-    def erase(self, ino: int) -> None: ...
+from sharefs.tree.shelf import Shelf
 
 
 @dataclass(slots=True)
@@ -112,6 +55,8 @@ class Tree:
         self._new_ino = new_ino
         self._label = label
         self._unnamed: dict[ItemId, _Unnamed] = {}
+        self._turned: set[ItemId] = set()
+        """What is deleted, and came to live on in this `receive`, or ceased to."""
         self._winners: dict[ItemId, Shown | None] = {}
         """What the shelf holds, as far as this `receive` asked or wrote."""
         self.contested: dict[ItemId, None] = {}
@@ -131,6 +76,7 @@ class Tree:
         Returns the items whose heads changed.
         """
         self._unnamed.clear()
+        self._turned.clear()
         items = {record.item for record, _ in records}.difference(drawn)
         known = self._shelf.heads_of(sorted(items))
         before = dict(known)
@@ -142,14 +88,23 @@ class Tree:
         self._look_up([item for item in changed if item in items])
         self._winners.update(dict.fromkeys(drawn))
         for item, heads in changed.items():
-            dead = is_dead(heads)
-            if dead or is_dead(before.get(item, [])):
-                self._shelf.set_dead(item, dead)
             self._settle(item, heads, inos or {})
         while self._unnamed:
             place = next(iter(self._unnamed))
             self._name(place, self._unnamed.pop(place))
+        self._note_dead(changed, before)
         return list(changed)
+
+    def _note_dead(
+        self, changed: dict[ItemId, list[Record]], before: dict[ItemId, list[Record]]
+    ) -> None:
+        turned = sorted(self._turned.difference(changed))
+        heads_of_turned = self._shelf.heads_of(turned) if turned else {}
+        for item, heads in {**heads_of_turned, **changed}.items():
+            dead = is_dead(heads)
+            if dead or is_dead(before.get(item, [])):
+                row = self._winner(item)
+                self._shelf.set_dead(item, dead and row is not None and not row.live)
 
     def _look_up(self, items: Collection[ItemId]) -> None:
         """Keep in mind what stands, all at once, as thousands may have changed."""
@@ -335,6 +290,7 @@ class Tree:
             live = row.type is EntryType.FOLDER and self._shelf.has_live_child(item)
             if live == row.live:
                 return
+            self._turned.add(item)
             if live:
                 self._save(replace(row, live=True))
             else:

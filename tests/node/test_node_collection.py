@@ -214,17 +214,6 @@ def test_tombstones_stay_while_somebody_has_not_passed_them(anna: Party, bob: Pa
     until(lambda: bob.names() == [])
 
 
-def test_tombstones_of_folders_stay(anna: Party, bob: Party) -> None:
-    anna.node.core.mkdir(anna.top(), "folder")
-    agree("folder", anna, bob)
-    anna.node.core.rmdir(anna.top(), "folder")
-    until(lambda: bob.names() == [])
-    before = rows(anna)
-    rounds_pass(anna, bob)
-    collect(anna, AFTER_GRACE_S)
-    assert rows(anna) == before
-
-
 # --- contents -----------------------------------------------------------------------------------
 
 

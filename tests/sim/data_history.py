@@ -31,6 +31,9 @@ from tests.sim.work import Programs
 PAGE_COMMITS = 2
 DEEDS = (1, 1, 1, 2, 5)
 GAPS_SECONDS = (0.0, 0.0, 0.05, 0.5, 4.0)
+LONG_STEPS = 40
+LONG_GAPS_SECONDS = (0.0, 0.0, 0.5, 4.0, 12.0)
+"""So that what was deleted goes while there is work still."""
 DOWN_SECONDS_MAX = 8.0
 CALM_SECONDS_MAX = 120.0
 CALM_STEP_SECONDS = 2.0
@@ -70,6 +73,10 @@ class DataHistory:
         self.model.unequivocal = not (self.faults.clone or self.faults.equivocate)
         collection.TOMBSTONE_GRACE_SECONDS = grace_seconds(self.faults)
         self.steps = chance.choice((6, 12, 12, 24, 40))
+        self.gaps_seconds = GAPS_SECONDS
+        if grace_seconds(self.faults) == SHORT_SECONDS and chance.random() < 0.3:
+            self.steps, self.gaps_seconds = LONG_STEPS, LONG_GAPS_SECONDS
+            self.programs.of_folders = True
 
     def run(self) -> None:
         """All of it."""
@@ -79,7 +86,7 @@ class DataHistory:
             device.start()
         for _ in range(self.steps):
             self._step()
-            self.agenda.run_until(self.agenda.now + self._chance.choice(GAPS_SECONDS))
+            self.agenda.run_until(self.agenda.now + self._chance.choice(self.gaps_seconds))
             self._check()
         self._calm()
 

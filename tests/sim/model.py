@@ -10,10 +10,11 @@ just these as those that no other of the set had seen.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sharefs.errors import RemoteProtocolError
 from sharefs.records.entry import EntryType, decode_entry
-from sharefs.records.ids import ContentId, Coordinate, DeviceId, Frontier, ItemId
+from sharefs.records.ids import ROOT, ContentId, Coordinate, DeviceId, Frontier, ItemId
 from sharefs.records.record import Record, decode_record
 from sharefs.records.shown import Shown
 
@@ -57,8 +58,12 @@ class Held:
         return [row for row in self.view if not self.is_dead(row.item)]
 
     def is_dead(self, item: ItemId) -> bool:
-        """Whether there is nothing of it, or but tombstones."""
-        return all(map(is_tombstone, self.heads.get(item, ())))
+        """Whether there is nothing of it, or but tombstones, and nothing lives in it."""
+        return item not in self._living and all(map(is_tombstone, self.heads.get(item, ())))
+
+    @cached_property
+    def _living(self) -> frozenset[ItemId]:
+        return frozenset(row.item for row in self.view if row.live)
 
     def covers(self, record: Record) -> bool:
         """Whether it is held, or something that dominates it."""
@@ -257,6 +262,13 @@ class Model:
         shown = [(row.place, row.shown) for row in held.view if row.live and row.merged is None]
         assert len(set(shown)) == len(shown), "two entries have one name"
         assert all(name and len(name.encode()) <= 255 for _, name in shown), "impossible names"
+        self._check_places(held)
+
+    def _check_places(self, held: Held) -> None:
+        """What lives is in a folder that lives."""
+        folders = {row.item for row in held.view if row.type is EntryType.FOLDER and row.live}
+        lost = [row for row in held.view if row.live and row.place not in {ROOT, *folders}]
+        assert not lost, f"{[row.name for row in lost]} are in no folder"
 
     def _check_winners(self, held: Held) -> None:
         """The greatest version of an item is the one that is shown (I5), and no bytes hide."""
@@ -295,13 +307,11 @@ def in_order(rows: Iterable[Shown]) -> list[Shown]:
 
 
 def is_tombstone(record: Record) -> bool:
-    """Whether it deletes a file or a link. What is deleted of a folder says its name, if something
-    in it lives on."""
+    """Whether it deletes something."""
     try:
-        entry = decode_entry(record.body)
+        return decode_entry(record.body).deleted
     except RemoteProtocolError:
         return False
-    return entry.deleted and entry.type is not EntryType.FOLDER
 
 
 def _content_of(record: Record) -> ContentId | None:

@@ -10,17 +10,19 @@ from sharefs.node.collection import Collection
 from sharefs.node.exchange import Exchange
 from sharefs.node.replica import Replica
 from sharefs.records.entry import Entry
-from sharefs.records.ids import DeviceId, Frontier, Incarnation
+from sharefs.records.ids import DeviceId, Frontier, Incarnation, ItemId
 from sharefs.records.record import ContextEntry, Record
 from sharefs.sync import machine
 from sharefs.sync.effects import Apply, Effect, Send
 from sharefs.sync.machine import Sync
 from sharefs.tree import operations, tree
+from sharefs.tree.dead import is_dead
 from sharefs.wire.sync import Idle, Page, Push, Summary
 from tests.sim.data_history import DataHistory, quickly
 from tests.sim.faults import Faults
 from tests.sim.memory_store import Disk
 from tests.sim.surroundings import simulated
+from tests.tree.memory_shelf import MemoryShelf
 
 HISTORIES_MAX = 1000
 POWER_CUTS = Faults(crash=0.2, power_cut=0.7)
@@ -84,6 +86,14 @@ def _parents_only(superseded: list[Record]) -> tuple[ContextEntry, ...]:
     return tuple(sorted(record.coordinate for record in superseded))
 
 
+def _dead_by_its_own_heads(
+    self: tree.Tree, changed: dict[ItemId, list[Record]], before: dict[ItemId, list[Record]]
+) -> None:
+    for item, heads in changed.items():
+        if is_dead(heads) or is_dead(before.get(item, [])):
+            self._shelf.set_dead(item, is_dead(heads))
+
+
 def _forget_at_once(self: Collection, replica: Replica) -> Frontier:
     return replica.shown_frontier()
 
@@ -112,6 +122,11 @@ BUGS: dict[str, list[tuple[object, str, Callable[..., object]]]] = {
         (operations, "context_of", _parents_only),
     ],
     "a tombstone that goes before all have it": [(Collection, "stable", _forget_at_once)],
+    "a folder that goes while something lives in it": [
+        (tree.Tree, "_note_dead", _dead_by_its_own_heads),
+        # Else what is in it holds it.
+        (MemoryShelf, "is_parent", lambda *_: False),
+    ],
     "a loser that its own device silently replaces": [
         (operations, "unseen_losers", lambda *_: []),
     ],

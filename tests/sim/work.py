@@ -36,6 +36,7 @@ NAMES = (
 )
 EDIT_SECONDS = (0.0, 0.0, 0.0, 0.5, 6.0)
 """How long a program has a file open."""
+LONG_EDIT_SECONDS = (0.0, 0.0, 6.0, 25.0)
 
 
 class Programs:
@@ -46,12 +47,14 @@ class Programs:
         self._chance = chance
         self._model = model
         self._contents = 0
+        self.of_folders = False
+        """Make and remove folders more than anything else, and have files open for long."""
 
     def act(self, device: DataDevice) -> None:
         """Some program does something there."""
         if device.node is None:
             return
-        kinds = (
+        kinds: tuple[Callable[[DataDevice], None], ...] = (
             self._make_folder,
             self._make_link,
             self._create,
@@ -64,6 +67,8 @@ class Programs:
             self._remove,
             self._touch,
         )
+        if self.of_folders:
+            kinds += 3 * (self._make_folder,) + 5 * (self._remove_all,)
         self._attempt(device, lambda: self._chance.choice(kinds)(device))
 
     def _attempt(self, device: DataDevice, deed: Callable[[], None]) -> None:
@@ -132,7 +137,7 @@ class Programs:
             if device.node is node:
                 self._attempt(device, lambda: self._save(device, folder, name, row, base, act))
 
-        seconds = self._chance.choice(EDIT_SECONDS)
+        seconds = self._chance.choice(LONG_EDIT_SECONDS if self.of_folders else EDIT_SECONDS)
         if seconds:
             self._agenda.later(seconds, save)
         else:
@@ -186,6 +191,21 @@ class Programs:
         if row is not None:
             act = _seeing(device, row, gives_up=row.content)
             self._do(device, f"rm {row.shown}", act, lambda n: n.desk.remove(row.ino))
+
+    def _remove_all(self, device: DataDevice) -> None:
+        """As `rm -r` does."""
+        row = self._any_row(device, EntryType.FOLDER)
+        if row is not None:
+            self._remove_with_all_in_it(device, row.ino)
+
+    def _remove_with_all_in_it(self, device: DataDevice, ino: int) -> None:
+        assert device.node is not None, "whoever acts is awake"
+        for child in device.node.desk.children(ino):
+            self._remove_with_all_in_it(device, child.ino)
+        row = device.disk.committed.shelf.rows.get(ino)
+        if row is not None and row.live:
+            act = _seeing(device, row, gives_up=row.content)
+            self._do(device, f"rm {row.shown}", act, lambda n: n.desk.remove(ino))
 
     def _touch(self, device: DataDevice) -> None:
         row = self._any_row(device)

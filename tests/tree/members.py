@@ -10,8 +10,9 @@ from sharefs.records.entry import KIND_ENTRY, EntryType
 from sharefs.records.ids import ROOT, ContentId, DeviceId, Incarnation, ItemId, item_id
 from sharefs.records.record import Record, encode_record
 from sharefs.records.shown import Shown
-from sharefs.tree import operations, tree
+from sharefs.tree import operations
 from sharefs.tree.operations import Bytes, Change
+from sharefs.tree.shelf import Shelf
 from sharefs.tree.tree import Tree, heads_behind
 from tests.store.store_parties import FAMILY, open_store
 from tests.tree.histories import DEVICES, LABELS, label
@@ -20,7 +21,7 @@ from tests.tree.memory_shelf import MemoryShelf
 LIFE = Incarnation(bytes(8))
 
 
-class WholeShelf(tree.Shelf, Protocol):
+class WholeShelf(Shelf, Protocol):
     """What the desk needs beyond `tree`."""
 
     def heads(self, item: ItemId) -> list[Record]: ...

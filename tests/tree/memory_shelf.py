@@ -116,6 +116,9 @@ class MemoryShelf:
         self.calls["with_children"] += 1
         return set(items) & {row.anchor for row in self._rows() if not row.loser}
 
+    def is_parent(self, item: ItemId) -> bool:
+        return any(item in (row.anchor, row.parent) for row in self._rows())
+
     def has_live_child(self, item: ItemId) -> bool:
         self.calls["has_live_child"] += 1
         return any(row.anchor == item and row.live for row in self._rows())

@@ -338,7 +338,7 @@ def test_who_removes_what_they_had_opened_removes_nothing_that_came_meanwhile() 
         ([entry(deleted=True), entry(deleted=True)], True),
         ([entry()], False),
         ([entry(deleted=True), entry()], False),
-        ([entry(deleted=True, type=EntryType.FOLDER)], False),
+        ([entry(deleted=True, type=EntryType.FOLDER)], True),
         ([b"of a later version"], False),
     ],
 )

@@ -82,8 +82,8 @@ CREATE TABLE record (
     incarnation BLOB NOT NULL,
     sequence INTEGER NOT NULL,
     data BLOB NOT NULL,                         -- canonical bytes
-    -- 1 if all heads of the item are tombstones of a file or a link: those are in no sum, and go one
-    -- day, as `node.collection` says.
+    -- 1 if all heads of the item are tombstones, and nothing lives in it, if it is a folder: those are
+    -- in no sum, and go one day, as `node.collection` says.
     dead INTEGER NOT NULL DEFAULT 0,
     since REAL NOT NULL DEFAULT 0               -- dead since then; 0 until somebody with a clock saw it
 ) STRICT;
@@ -160,6 +160,8 @@ CREATE INDEX entry_shown ON entry (space, place, shown) WHERE live = 1;
 CREATE INDEX entry_odd ON entry (space, place, name)
     WHERE live = 1 AND (shown <> name OR merged IS NOT NULL OR loser = 1);
 CREATE INDEX entry_anchored ON entry (space, anchor, live);
+-- What is not in the folder that it names: few rows are.
+CREATE INDEX entry_elsewhere ON entry (space, parent) WHERE anchor <> parent;
 CREATE INDEX entry_merged ON entry (space, merged) WHERE merged IS NOT NULL;
 CREATE INDEX entry_content ON entry (content) WHERE content IS NOT NULL;
 
