@@ -23,11 +23,11 @@ Replicas need not drop a tombstone at one time, as nobody can tell whether anoth
 of *dead* items, which have nothing but tombstones, and in which nothing lives, are in no
 fingerprint, no sum and no list of an audit, and make nothing that is shown. Where it matters the
 item is not dead, and the tombstone counts: beside an edit that did not know of the delete, both are
-listed, and who lacks one asks for it; so is that of a folder that lives on by what it holds, as
-`tree` says of each from what is anchored in it, which follows from the heads of what is not dead,
-whichever of the others somebody has dropped. A delete that was withheld from somebody leaves them what it deleted; that counts, so an audit
-brings it to who has the tombstone, and this back (`Correct`). So all become equal whenever anybody
-drops what. The rule is there so that a delete stays one:
+listed, and who lacks one asks for it; so is that of a folder that lives on by what it holds. What
+lives follows from the heads of what is not dead, whichever of the others somebody has dropped. A
+delete that was withheld from somebody leaves them what it deleted; that counts, so an audit brings
+it to who has the tombstone, and this back (`Correct`). So all become equal whenever anybody drops
+what. The rule is there so that a delete stays one:
 
 - nobody who is here lacks the tombstone, as it is stable, so nobody has what it deleted;
 - a disk that is set back to a time before the delete, by less than the grace, finds it with others.

@@ -95,6 +95,8 @@ class Model:
     unequivocal: bool = True
     """Whether each coordinate has one record. If not, a version vector can not tell who has seen
     what, and only what all show in the end is looked at."""
+    lasting: bool = True
+    """Whether what one was told, its teller has for good, with all that it rests on."""
     _of_item: dict[ItemId, list[Coordinate]] = field(default_factory=dict)
     _from_others: set[Coordinate] = field(default_factory=set)
     """Of devices whose disks were restored since: they may have got these from others again."""
@@ -262,7 +264,8 @@ class Model:
         shown = [(row.place, row.shown) for row in held.view if row.live and row.merged is None]
         assert len(set(shown)) == len(shown), "two entries have one name"
         assert all(name and len(name.encode()) <= 255 for _, name in shown), "impossible names"
-        self._check_places(held)
+        if self.lasting:
+            self._check_places(held)
 
     def _check_places(self, held: Held) -> None:
         """What lives is in a folder that lives."""

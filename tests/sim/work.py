@@ -224,7 +224,7 @@ class Programs:
     ) -> bool:
         """Whether it was told to have succeeded."""
         assert device.node is not None, "whoever acts is awake"
-        act = replace(act, stood=_standing(device))
+        act = replace(act, saw=act.saw | _folders_gone(device), stood=_standing(device))
         try:
             edit(device.node)
         except UserError as error:
@@ -260,6 +260,13 @@ def _standing(device: DataDevice) -> frozenset[Coordinate]:
 
 def _ignored(shown: Shown | None) -> None:
     """The simulation looks for itself."""
+
+
+def _folders_gone(device: DataDevice) -> frozenset[Coordinate]:
+    """Who puts something into a folder sees that it was deleted, and brings it back."""
+    rows = device.disk.committed.shelf.rows.values()
+    gone = [row for row in rows if row.deleted and row.type is EntryType.FOLDER and not row.loser]
+    return frozenset(at for row in gone for at in _behind(device, row))
 
 
 def _opening(device: DataDevice, row: Shown) -> Act:
