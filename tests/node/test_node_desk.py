@@ -188,14 +188,15 @@ def publish(party: Party, draft: Draft) -> list[object]:
 
 
 def draft_of(
-    party: Party, name: str, data: bytes, space_number: int | None = None, left: bool = False
+    party: Party, name: str, data: bytes, folder: int | None = None, left: bool = False
 ) -> Draft:
     space = party.replica().id
     written = party.node.state.drafts.create(DraftNote(1, space, ROOT, name, None))
     written.write(0, data)
     ino = party.node.desk.new_ino()
-    number = space_number or party.replica().number
-    return Draft(ino, number, party.top(), name, None, written, 1, False, len(data), left)
+    number = party.replica().number
+    place = folder or party.top()
+    return Draft(ino, number, place, name, None, written, 1, False, len(data), left)
 
 
 def test_a_draft_becomes_a_version_and_goes(anna: Party) -> None:
@@ -211,7 +212,7 @@ def test_a_draft_becomes_a_version_and_goes(anna: Party) -> None:
 def test_a_draft_that_can_not_be_published_stays(
     anna: Party, caplog: pytest.LogCaptureFixture
 ) -> None:
-    draft = draft_of(anna, "a.txt", b"hello", space_number=10**9)
+    draft = replace(draft_of(anna, "a.txt", b"hello"), space=10**9)
     assert publish(anna, draft) == [None]
     assert draft.bytes.path.read_bytes() == b"hello"
     assert anna.names() == []
@@ -258,7 +259,7 @@ def test_of_a_group_only_what_can_not_be_published_stays(
     anna.write("old.txt", b"old")
     base = anna.node.desk.base(anna.there("old.txt"))
     drafts = [draft_of(anna, f"{number}.txt", b"%d" % (number % 7)) for number in range(300)]
-    drafts[100] = draft_of(anna, "100.txt", b"lost", space_number=10**9)
+    drafts[100] = replace(draft_of(anna, "100.txt", b"lost"), space=10**9)
     drafts[200] = replace(
         draft_of(anna, "old.txt", b"new"), ino=anna.there("old.txt").ino, base=base
     )
