@@ -167,8 +167,10 @@ class DataHistory:
         self.network.faults = PEACE
         for device in self.devices:
             device.be_well()
-        # Who is on the way down goes down, and is back.
-        self.agenda.run_until(self.agenda.now + DOWN_SECONDS_MAX)
+        # Who is on the way down goes down, and is back; files that are open are saved.
+        self.agenda.run_until(
+            self.agenda.now + max(DOWN_SECONDS_MAX, self.programs.edit_seconds[-1])
+        )
         self.network.heal()
         end = self.agenda.now + CALM_SECONDS_MAX
         while self.agenda.now < end and not self._is_even():

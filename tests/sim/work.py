@@ -16,6 +16,7 @@ from sharefs.mount.ports import Base, Draft
 from sharefs.node.publication import _Ready, _Waiting
 from sharefs.records.entry import Entry, EntryType, decode_entry
 from sharefs.records.ids import ContentId, Coordinate
+from sharefs.records.record import sees
 from sharefs.records.shown import Shown
 from sharefs.store.adopted import Adopted
 from sharefs.store.written import Written
@@ -35,7 +36,6 @@ NAMES = (
     "folder",
 )
 EDIT_SECONDS = (0.0, 0.0, 0.0, 0.5, 6.0)
-"""How long a program has a file open."""
 LONG_EDIT_SECONDS = (0.0, 0.0, 6.0, 25.0)
 
 
@@ -49,6 +49,11 @@ class Programs:
         self._contents = 0
         self.of_folders = False
         """Make and remove folders more than anything else, and have files open for long."""
+
+    @property
+    def edit_seconds(self) -> tuple[float, ...]:
+        """How long a program has a file open."""
+        return LONG_EDIT_SECONDS if self.of_folders else EDIT_SECONDS
 
     def act(self, device: DataDevice) -> None:
         """Some program does something there."""
@@ -137,7 +142,7 @@ class Programs:
             if device.node is node:
                 self._attempt(device, lambda: self._save(device, folder, name, row, base, act))
 
-        seconds = self._chance.choice(LONG_EDIT_SECONDS if self.of_folders else EDIT_SECONDS)
+        seconds = self._chance.choice(self.edit_seconds)
         if seconds:
             self._agenda.later(seconds, save)
         else:
@@ -156,7 +161,7 @@ class Programs:
         content = ContentId(blake3(self._contents.to_bytes(8)).digest())
         if row is not None and row.loser:
             # It becomes an entry of its own, and is let go as it stands now.
-            act = _seeing(device, row, gives_up=row.content)
+            act = _seeing(device, _loser_now(device, row, base), gives_up=row.content)
 
         def publish(node: DataNode) -> None:
             ino = node.desk.new_ino() if row is None else row.ino
@@ -267,6 +272,13 @@ def _folders_gone(device: DataDevice) -> frozenset[Coordinate]:
     rows = device.disk.committed.shelf.rows.values()
     gone = [row for row in rows if row.deleted and row.type is EntryType.FOLDER and not row.loser]
     return frozenset(at for row in gone for at in _behind(device, row))
+
+
+def _loser_now(device: DataDevice, row: Shown, base: Base | None) -> Shown:
+    """The row of a conflict's loser that was opened: another version may have the same bytes."""
+    rows = device.disk.committed.shelf.losers(row.item)
+    seen = base.context if base is not None else ()
+    return next((each for each in rows if sees(seen, each.version)), row)
 
 
 def _opening(device: DataDevice, row: Shown) -> Act:
