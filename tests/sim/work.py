@@ -16,14 +16,14 @@ from sharefs.mount.ports import Base, Draft
 from sharefs.node.publication import _Ready, _Waiting
 from sharefs.records.entry import Entry, EntryType, decode_entry
 from sharefs.records.ids import ContentId, Coordinate
-from sharefs.records.record import sees
+from sharefs.records.record import decode_record, sees
 from sharefs.records.shown import Shown
 from sharefs.store.adopted import Adopted
 from sharefs.store.written import Written
 from tests.sim.agenda import Agenda
 from tests.sim.data_node import TOP_INO, DataDevice, DataNode
 from tests.sim.memory_store import SPACE_NUMBER
-from tests.sim.model import Act, Model
+from tests.sim.model import Act, Model, is_tombstone
 
 NAMES = (
     "a",
@@ -229,18 +229,19 @@ class Programs:
     ) -> bool:
         """Whether it was told to have succeeded."""
         assert device.node is not None, "whoever acts is awake"
-        act = replace(act, saw=act.saw | _folders_gone(device), stood=_standing(device))
+        act = replace(act, stood=_standing(device))
+        gone = _folders_gone(device)
         try:
             edit(device.node)
         except UserError as error:
             self._note(f"{device.name}: {words}: {error}")
             return False
         finally:
-            self._learn(device, act)
+            self._learn(device, act, gone)
         self._note(f"{device.name}: {words}")
         return True
 
-    def _learn(self, device: DataDevice, act: Act) -> None:
+    def _learn(self, device: DataDevice, act: Act, gone: frozenset[Coordinate]) -> None:
         me = device.identity.device
         fresh = [
             (record.coordinate, data)
@@ -251,7 +252,8 @@ class Programs:
             if self._model.knows(at, data):
                 # Another of a liar's, at one coordinate.
                 continue
-            self._model.wrote(data, act)
+            seen = act.saw if is_tombstone(decode_record(data)) else act.saw | gone
+            self._model.wrote(data, replace(act, saw=seen))
             act = replace(act, stood=act.stood | {at})
 
     def _note(self, sentence: str) -> None:
