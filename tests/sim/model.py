@@ -95,6 +95,9 @@ class Model:
     unequivocal: bool = True
     """Whether each coordinate has one record. If not, a version vector can not tell who has seen
     what, and only what all show in the end is looked at."""
+    withheld: bool = False
+    """Whether a liar may have kept back from somebody that what was deleted is deleted once more:
+    nobody asks for that, as nothing is shown either way."""
     lasting: bool = True
     """Whether what one was told, its teller has for good, with all that it rests on."""
     _of_item: dict[ItemId, list[Coordinate]] = field(default_factory=dict)
@@ -201,7 +204,10 @@ class Model:
         for version in self.versions.values() if self.trusting else ():
             record = version.record
             claimed = held.frontier.get((record.device, record.incarnation), 0)
-            shown = frozenset(head.coordinate for head in held.heads.get(record.item, ()))
+            heads = held.heads.get(record.item, [])
+            if self.withheld and all(map(is_tombstone, heads)):
+                heads = []
+            shown = frozenset(head.coordinate for head in heads)
             there = held.covers(record) or self._was_deleted(record.item, record.coordinate, shown)
             assert record.sequence > claimed or there, (
                 f"{held.name}'s frontier claims {_brief(record)}, which is not there"
