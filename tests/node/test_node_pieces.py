@@ -12,6 +12,7 @@ from sharefs.wire.transfer import Chunk
 from tests.node.node_parties import Party, agree
 
 CONTENT = ContentId(b"f" * 32)
+FILM_SIZE_BYTES = 3 * MIB
 ANNA, BOB = DeviceId(b"anna" * 4), DeviceId(b"bob." * 4)
 
 
@@ -42,19 +43,25 @@ def chunks_of(party: Party) -> int:
     return len(local.manifest.lengths)
 
 
-def test_over_a_slow_link_a_chunk_comes_in_pieces(
-    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 100_000)
-    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", float("inf"))
-    film = random.Random(8).randbytes(3 * MIB)
+def sent_of_film(anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what Anna sends when Bob reads a film of hers."""
+    film = random.Random(8).randbytes(FILM_SIZE_BYTES)
     wire = Wire(anna, monkeypatch)
     anna.write("film", film)
     agree("film", anna, bob)
     is_same = bob.read("film") == film
     assert is_same
-    assert max(wire.sizes) == 100_000
-    assert sum(wire.sizes) == len(film)
+    return wire.sizes
+
+
+def test_over_a_slow_link_a_chunk_comes_in_pieces(
+    anna: Party, bob: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 100_000)
+    monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", float("inf"))
+    sizes = sent_of_film(anna, bob, monkeypatch)
+    assert max(sizes) == 100_000
+    assert sum(sizes) == FILM_SIZE_BYTES
 
 
 def test_over_a_fast_link_chunks_come_whole_once_it_is_known_to_be_fast(
@@ -62,14 +69,9 @@ def test_over_a_fast_link_chunks_come_whole_once_it_is_known_to_be_fast(
 ) -> None:
     monkeypatch.setattr(serving_module, "PIECE_SIZE_BYTES", 1000)
     monkeypatch.setattr(serving_module, "WHOLE_BYTES_PER_S_MIN", 0.0)
-    film = random.Random(8).randbytes(3 * MIB)
-    wire = Wire(anna, monkeypatch)
-    anna.write("film", film)
-    agree("film", anna, bob)
-    is_same = bob.read("film") == film
-    assert is_same
+    sizes = sent_of_film(anna, bob, monkeypatch)
     # Of whom nothing is known gets the first piece.
-    assert len(wire.sizes) == 1 + chunks_of(anna)
+    assert len(sizes) == 1 + chunks_of(anna)
 
 
 # --- one chunk, piece by piece -----------------------------------------------------------------
