@@ -134,17 +134,19 @@ class DataHistory:
     def _age(self, device: DataDevice) -> None:
         if device.awake:
             return
-        before = held_by(device)
         chance, faults = self._chance, self.faults
-        others = [held_by(other) for other in self.devices if other is not device]
         restored = chance.random() < faults.restore
+        if not restored and chance.random() >= faults.power_cut:
+            return
+        # What was written again is known by what was written first, which may be no more then.
+        self._check()
+        before = held_by(device)
+        others = [held_by(other) for other in self.devices if other is not device]
         if restored:
             device.disk.restore(with_token=faults.clone)
             self.agenda.note(f"{device.name}'s disk is one of before")
-        elif chance.random() < faults.power_cut:
-            device.disk.lose_unsynced()
         else:
-            return
+            device.disk.lose_unsynced()
         self.model.went_back(held_by(device), before, others, restored)
 
     def _start(self, device: DataDevice) -> None:
