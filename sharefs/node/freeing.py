@@ -67,7 +67,7 @@ class _Round:
     space: SpaceId
     open: dict[int, tuple[DeviceId, tuple[ContentId, ...]]] = field(default_factory=dict)
     kept: set[ContentId] = field(default_factory=set)
-    answered: threading.Event = field(default_factory=threading.Event)
+    answered: threading.Event = field(default_factory=lambda: threading.Event())
 
 
 class Freeing:

@@ -46,6 +46,7 @@ from sharefs.store.elsewhere import (
     chunk_rows,
     most_like,
     places_elsewhere,
+    places_lately,
     runs_of,
     take,
 )
@@ -149,7 +150,8 @@ class ContentStore:
             like = most_like(local.manifest, places)
             if like is not None and self._lie_over(local, *like):
                 missing = local.missing(0, local.size)
-        return runs_of(local.manifest, missing, places)
+        lately = places_lately(content, local.manifest, missing, self._unsaved_contents())
+        return runs_of(local.manifest, missing, lately | places)
 
     def _lie_over(self, local: LocalContent, base: ContentId, same: list[int]) -> bool:
         below = self.open(base, 0)
@@ -173,8 +175,11 @@ class ContentStore:
 
     def unsaved(self) -> list[ContentId]:
         """Those whose bits are not, or not as they are now, in the database."""
+        return [local.content for local in self._unsaved_contents()]
+
+    def _unsaved_contents(self) -> list[LocalContent]:
         with self._unsaved_lock:
-            return list(self._unsaved)
+            return list(self._unsaved.values())
 
     def is_saved(self, content: ContentId) -> bool:
         """Whether the database has its bits as they are now."""

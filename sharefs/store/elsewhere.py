@@ -65,6 +65,20 @@ def places_elsewhere(
     return places
 
 
+def places_lately(
+    content: ContentId, manifest: Manifest, missing: Iterable[int], sources: Iterable[LocalContent]
+) -> Places:
+    """As `places_elsewhere`, in contents of which no table says yet what has come."""
+    wanted = {manifest.chunk(index) for index in missing} if len(manifest.lengths) > 1 else set()
+    return {
+        chunk: (source.content, position)
+        for source in sources
+        if wanted and source.manifest is not None and source.content != content
+        for chunk, _, position, _ in chunk_rows(source.content, source.manifest, source.bitmap)
+        if chunk in wanted
+    }
+
+
 def most_like(manifest: Manifest, places: Places) -> tuple[ContentId, list[int]] | None:
     """The content that has the most chunks at the same places, and which, if little is missing."""
     same: dict[ContentId, list[int]] = defaultdict(list)

@@ -71,7 +71,6 @@ class DataHistory:
         # Who believes a liar has less than it thinks, until an audit finds that.
         self.model.trusting = not self.faults.withhold
         self.model.withheld = self.faults.withhold > 0
-        self.model.lasting = not (self.faults.restore or self.faults.liar)
         self.model.unequivocal = not (self.faults.clone or self.faults.equivocate)
         collection.TOMBSTONE_GRACE_SECONDS = grace_seconds(self.faults)
         self.steps = chance.choice((6, 12, 12, 24, 40))

@@ -98,8 +98,6 @@ class Model:
     withheld: bool = False
     """Whether a liar may have kept back from somebody that what was deleted is deleted once more:
     nobody asks for that, as nothing is shown either way."""
-    lasting: bool = True
-    """Whether what one was told, its teller has for good, with all that it rests on."""
     _of_item: dict[ItemId, list[Coordinate]] = field(default_factory=dict)
     _from_others: set[Coordinate] = field(default_factory=set)
     """Of devices whose disks were restored since: they may have got these from others again."""
@@ -270,13 +268,14 @@ class Model:
         shown = [(row.place, row.shown) for row in held.view if row.live and row.merged is None]
         assert len(set(shown)) == len(shown), "two entries have one name"
         assert all(name and len(name.encode()) <= 255 for _, name in shown), "impossible names"
-        if self.lasting:
-            self._check_places(held)
+        self._check_places(held)
 
     def _check_places(self, held: Held) -> None:
-        """What lives is in a folder that lives."""
+        """What lives is in a folder that lives, unless all that was said of that went with a disk
+        that was set back, before others had it."""
         folders = {row.item for row in held.view if row.type is EntryType.FOLDER and row.live}
-        lost = [row for row in held.view if row.live and row.place not in {ROOT, *folders}]
+        astray = [row for row in held.view if row.live and row.place not in {ROOT, *folders}]
+        lost = [row for row in astray if self._of_item.get(row.place)]
         assert not lost, f"{[row.name for row in lost]} are in no folder"
 
     def _check_winners(self, held: Held) -> None:

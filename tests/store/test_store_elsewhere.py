@@ -161,6 +161,15 @@ def test_one_that_was_freed_and_came_again_is_one(disk: Disk) -> None:
         assert disk.contents.elsewhere(disk.begin([b"other", *chunks]).content) == []
 
 
+def test_what_came_a_moment_ago_is_taken_before_the_disk_has_it(disk: Disk) -> None:
+    chunks = random_chunks(4)
+    old = disk.begin(chunks)
+    old.write_chunk(1, chunks[1])
+    local = disk.begin([b"new", *chunks])
+    assert take_all(disk, local.content) == [2]
+    assert disk.contents.elsewhere(local.content) == []
+
+
 def test_freed_chunks_are_not_found(disk: Disk, film: bytes) -> None:
     old = disk.publish(film)
     local = lacking(disk, b"x" + film)
