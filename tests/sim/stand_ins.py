@@ -104,6 +104,9 @@ class TurnedLoop(Loop):
 
     def call(self, run: Callable[[], Result]) -> Result:
         """Another thread asks, and waits: it is the simulation that has its turn."""
+        if not self._process.alive:
+            # It waited when the process was killed, and is on its way out of there.
+            raise Killed
         outcome: list[tuple[Any, SharefsError | None]] = []
         self.post(run, lambda result, error: outcome.append((result, error)))
         if not outcome:
