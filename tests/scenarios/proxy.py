@@ -28,19 +28,25 @@ LINK_BUFFER_SIZE_BYTES = 256 * 1024
 CALL_S_MAX = 10.0
 _PORTS_FIRST, _PORTS_LAST = 20_000, 32_000
 _TRIES_MAX = 200
+_given: set[int] = set()
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody uses."""
+    """The first of so many ports in a row that nobody uses, or was given before: who was may not
+    listen yet."""
     for _ in range(_TRIES_MAX):
         first = random.SystemRandom().randrange(_PORTS_FIRST, _PORTS_LAST)
+        ports = range(first, first + count)
+        if not _given.isdisjoint(ports):
+            continue
         with contextlib.ExitStack() as stack:
             try:
-                for port in range(first, first + count):
+                for port in ports:
                     probe = stack.enter_context(socket.socket())
                     probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.update(ports)
             return first
     raise AssertionError("no ports are free")
 

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,8 @@ def test_a_file_can_be_read_as_soon_as_who_has_it_wakes(group: Group) -> None:
         return False
 
     until(is_heard, 2, "Bob reads it")
+
+
+def test_no_port_is_given_twice() -> None:
+    firsts = sorted(free_ports(4) for _ in range(300))
+    assert all(first + 4 <= other for first, other in pairwise(firsts))
